@@ -21,12 +21,14 @@ class StartDelay:
 
 @dataclass(frozen=True, slots=True)
 class StaggeredTeardown:
-    """How long a line stays up, full of chaff, after its call ended: uniform in [0, maximum] seconds.
+    """How long a line stays up, full of chaff, after its call ended: uniform in [minimum, maximum] seconds.
 
-    Each of the two lines draws its own, independently of the other and of the start delay.
+    Each of the two lines draws its own, independently of the other and of the start delay.  `minimum` leaves
+    time to say goodbye inside the cells.
     """
 
     maximum: float
+    minimum: float = 0.0
 
     def draw(self, entropy: Entropy) -> float:
-        return entropy.uniform(0.0, self.maximum)
+        return entropy.uniform(self.minimum, max(self.minimum, self.maximum))

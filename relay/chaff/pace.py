@@ -8,8 +8,8 @@ from relay.core import Entropy
 class Pace:
     """A fixed grid of departures: `slot + k * tick` for every integer k, whatever arrives or fails to.
 
-    `tick` and `slot` are in seconds.  Departures that were missed (a suspended machine) are skipped, never sent in a
-    burst, because a burst would say how long this machine was busy.
+    `tick` and `slot` are in seconds.  Departures that were missed (a suspended machine) are skipped, never
+    sent in a burst, because a burst would say how long this machine was busy.
     """
 
     __slots__ = ("slot", "tick")
@@ -25,7 +25,13 @@ class Pace:
 
     def index(self, now: float) -> int:
         """The number of the last departure at or before `now`."""
-        return math.floor((now - self.slot) / self.tick + 1e-9)
+        index = math.floor((now - self.slot) / self.tick)
+        # The quotient is rounded, the more the longer the clock has run; a departure must not come up twice.
+        while self.departure(index + 1) <= now:
+            index += 1
+        while self.departure(index) > now:
+            index -= 1
+        return index
 
     def departure(self, index: int) -> float:
         """The moment of departure number `index`, in the clock of `index`."""

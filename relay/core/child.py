@@ -1,7 +1,7 @@
 """Child processes that cannot outlive us.
 
-The kernel kills such a child when the thread that started it ends, however it ends (prctl(2), PR_SET_PDEATHSIG);
-start children from the main thread.
+The kernel kills such a child when the thread that started it ends, however it ends (prctl(2),
+PR_SET_PDEATHSIG); start children from the main thread.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ def spawn(
             os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        return subprocess.Popen(  # noqa: S603 - arguments are ours, no shell
+        return subprocess.Popen(
             list(arguments),
             stdin=stdin,
             stdout=stdout,
@@ -54,4 +54,6 @@ def spawn(
         )
     except FileNotFoundError:
         program = Path(arguments[0]).name
-        raise TransportUnavailable(f"the program '{program}' is not installed; 'make setup' installs it") from None
+        raise TransportUnavailable(
+            f"the program '{program}' is not installed; 'make setup' installs it"
+        ) from None

@@ -1,10 +1,10 @@
-"""One commented TOML file per role; unknown or wrong keys are refused by name and line before anything starts."""
+"""One commented TOML file per role; wrong keys are refused by name and line before anything starts."""
 
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 
@@ -13,6 +13,10 @@ from relay.core.errors import ConfigurationError
 T = TypeVar("T", bound=msgspec.Struct)
 
 _FIELD_PATH = re.compile(r" - at `\$((?:\.\w+|\[[^\]]*\])*)`")
+_KEY = r"\"[^\"]*\"|'[^']*'|[A-Za-z0-9_-]+"
+_HEADER = re.compile(rf"\[\[?\s*((?:{_KEY})(?:\s*\.\s*(?:{_KEY}))*)\s*\]")
+_PAIR = re.compile(rf"((?:{_KEY})(?:\s*\.\s*(?:{_KEY}))*)\s*=\s*(.*)")
+_LONG_QUOTES = ('"""', "'''")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 
 
@@ -21,13 +25,15 @@ def load_configuration(
 ) -> T:
     """Read `path` as `schema`, a msgspec Struct with `forbid_unknown_fields=True`.
 
-    A variable `BAYONNE_TABLE_KEY` in `environment` overrides `key` in `[table]`.
+    A variable `BAYONNE_TABLE_KEY` in `environment` overrides `key` in `[table]`; commas separate a list.
     Raises `ConfigurationError` that names the key and the line.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path.name}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path.name}: not TOML: not a text in UTF-8") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -49,10 +55,17 @@ def _override(values: dict[str, Any], schema: type, environment: Mapping[str, st
         elif name in environment:
             try:
                 values[field.encode_name] = msgspec.convert(
-                    environment[name], field.type, strict=False
+                    _parts(environment[name], field.type), field.type, strict=False
                 )
             except msgspec.ValidationError:
                 raise ConfigurationError(f"environment variable {name}: not a valid value") from None
+
+
+def _parts(value: str, kind: Any) -> str | list[str]:
+    """The elements of `value` where `kind` is a list or a tuple, else `value` itself."""
+    if get_origin(kind) not in (list, tuple):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _explain(path: Path, text: str, message: str) -> str:
@@ -70,17 +83,29 @@ def _explain(path: Path, text: str, message: str) -> str:
 
 
 def _line_of(text: str, keys: list[str]) -> int | None:
-    """The line on which `keys` (table..., key) stands; TOML's own parser keeps no positions."""
+    """The line on which `keys` (table..., key) stands, or the innermost table or inline table around it.
+
+    TOML's own parser keeps no positions.
+    """
     table: list[str] = []
-    best: int | None = None
+    best, depth = None, 0
+    inside = ""
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
-        if header := re.match(r"\[\[?\s*([^\]]+?)\s*\]\]?", stripped):
-            table = [part.strip().strip("\"'") for part in header.group(1).split(".")]
-            if table == keys:
-                best = best or number
-        elif (pair := re.match(r"([A-Za-z0-9_\-\"'.]+)\s*=", stripped)) is not None:
-            name = [part.strip().strip("\"'") for part in pair.group(1).split(".")]
-            if table + name == keys:
-                return number
+        if inside:
+            inside = "" if inside in stripped else inside
+            continue
+        if header := _HEADER.match(stripped):
+            table = found = _split(header[1])
+        elif pair := _PAIR.match(stripped):
+            found = table + _split(pair[1])
+            inside = next((quote for quote in _LONG_QUOTES if pair[2].count(quote) == 1), "")
+        else:
+            continue
+        if found == keys[: len(found)] and len(found) > depth:
+            best, depth = number, len(found)
     return best
+
+
+def _split(dotted: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(_KEY, dotted)]

@@ -1,7 +1,7 @@
 """The one family of errors.
 
-Our misuse, the peer's fault, a transport that is not there, a refusal by policy.  Hostile input can raise only
-`PeerError`.  A message never holds a peer's bytes, an address, a name or a key.
+Our misuse, the peer's fault, a transport that is not there, a refusal by policy.  Hostile input can raise
+only `PeerError`.  A message never holds a peer's bytes, an address, a name or a key.
 """
 
 

@@ -47,6 +47,7 @@ def configure_logging(*, level: str = "info", json: bool = False, stream: TextIO
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
+    handler.setLevel(logging.WARNING)
     handler.setFormatter(_RedactingFormatter("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 

@@ -1,4 +1,5 @@
-"""The cell: the fixed-size UDP payload that every packet on a line is, always (DESIGN.md section 4, profile `voice`)."""
+"""The cell: the fixed-size UDP payload that every packet on a line is, always (DESIGN.md section 4, profile
+`voice`)."""
 
 from enum import IntEnum
 

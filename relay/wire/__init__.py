@@ -1,7 +1,7 @@
 """How bytes are written: one canonical bounded codec, padding to fixed sizes, frames over a stream.
 
-MessagePack (array-like structs) with a size limit and a re-encoding check; no specification of its own.  Must never
-learn what a message means.
+MessagePack (array-like structs) with a size limit and a re-encoding check; no specification of its own.  Must
+never learn what a message means.
 """
 
 from relay.wire.codec import decode, encode

@@ -45,8 +45,8 @@ async def exchange(
 ) -> bytes:
     """Send one frame on a fresh stream, return the answer's payload.
 
-    Raises `TransportUnavailable` when the service is out of reach or silent for `timeout` seconds, `PeerError` when
-    its answer is not a frame.
+    Raises `TransportUnavailable` when the service is out of reach or silent for `timeout` seconds,
+    `PeerError` when its answer is not a frame.
     """
     try:
         async with asyncio.timeout(timeout):

@@ -1,0 +1,37 @@
+# `make demo` and then `make test`: each does all of its own set-up on a fresh Debian-like machine.
+SHELL := /bin/sh
+RUN = . .deps/env.sh &&
+SOURCES = $(wildcard relay tests ops bench)
+
+.PHONY: help setup demo test lint format lock clean distclean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:  ## programs and Python libraries, installed or unpacked beneath the project
+	@ops/setup.sh
+
+demo: setup  ## a real call between two softphones, over Tor and a reflector; what an observer saw of it in demo-out/
+	@$(RUN) bayonne demo $(DEMO)
+
+test: lint  ## lint, then every test, the demo call included
+	@$(RUN) python -m pytest $(TESTS)
+
+lint: setup  ## ruff, import rules, mypy --strict
+	@$(RUN) ruff check $(SOURCES)
+	@$(RUN) ruff format --check $(SOURCES)
+	@$(RUN) python -m ops.import_rules
+	@$(RUN) mypy
+
+format: setup  ## lay the sources out as `make lint` wants them
+	@$(RUN) ruff format $(SOURCES)
+
+lock: setup  ## write requirements.lock anew, with the newest versions that pyproject.toml allows
+	@ops/lock.sh
+
+clean:  ## remove what runs and tests wrote
+	rm -rf *-out .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## remove also .venv and .deps
+	rm -rf .venv .deps

@@ -1,0 +1,57 @@
+# Debian packages beneath .deps, for a user without any privilege.  Sourced by ops/setup.sh.
+#
+#   .deps/apt    apt's lists and downloads while it works, checked against the archive's signatures as always
+#   .deps/root   what the packages hold
+#   .deps/bin    one small script for each program, which finds that program's libraries
+
+apt_for_user() {
+    apt-get -q \
+        -o Dir::State="$deps/apt/state" -o Dir::State::status="$status" -o Dir::Cache="$deps/apt/cache" \
+        -o Dir::Log="$deps/apt/log" -o Debug::NoLocking=true -o APT::Sandbox::User="$(id -un)" \
+        -o APT::Update::Post-Invoke::=true -o Binary::apt::APT::Keep-Downloaded-Packages=true \
+        "$@"
+}
+
+unpack_packages() {
+    status=/var/lib/dpkg/status
+    mkdir -p "$deps/apt/state/lists/partial" "$deps/apt/cache/archives/partial" "$deps/apt/log" "$deps/root"
+    local packages=$missing
+    step "reading the package lists" apt_for_user update ||
+        fail "the package lists could not be read." "If this machine is offline, connect it, then run 'make setup' again."
+    # --reinstall: a package may be installed here and its program set aside or broken all the same.
+    # shellcheck disable=SC2086 # package names are words
+    step "downloading the packages" apt_for_user install -y --download-only --no-install-recommends --reinstall $packages ||
+        fail "the packages could not be downloaded." \
+            "If this machine is offline, connect it, then run 'make setup' again." "$log holds the details."
+    step "unpacking" unpack_archives || fail "the packages could not be unpacked; is the disk full?"
+    rm -rf "$deps/apt"
+    write_wrappers
+}
+
+unpack_archives() {
+    local archive
+    for archive in "$deps"/apt/cache/archives/*.deb; do
+        echo "${archive##*/}"
+        dpkg -x "$archive" "$deps/root" && rm -f "$archive" || return 1
+    done
+}
+
+# Each program runs with its unpacked libraries, and nothing else on the machine does.
+write_wrappers() {
+    local triplet program path
+    triplet=$(uname -m)-linux-gnu
+    mkdir -p "$deps/bin"
+    for program in usr/sbin/tor usr/bin/tor usr/bin/baresip usr/bin/sipp usr/bin/tshark usr/bin/dumpcap usr/bin/python3; do
+        path=$deps/root/$program
+        [ -x "$path" ] || continue
+        cat >"$deps/bin/${program##*/}" <<WRAPPER
+#!/bin/sh
+here=\$(CDPATH='' cd -- "\$(dirname -- "\$0")/.." && pwd)
+LD_LIBRARY_PATH="\$here/root/usr/lib/$triplet:\$here/root/lib/$triplet:\$here/root/usr/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+WIRESHARK_DATA_DIR="\$here/root/usr/share/wireshark"
+export LD_LIBRARY_PATH WIRESHARK_DATA_DIR
+exec "\$here/root/$program" "\$@"
+WRAPPER
+        chmod 755 "$deps/bin/${program##*/}"
+    done
+}

@@ -1,0 +1,231 @@
+"""The agent: the one place where identity meets media.  Starts the parts, joins them, stops them."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+
+from relay.agent.call_runner import Surroundings
+from relay.agent.calls import Calls
+from relay.agent.commands import Tone
+from relay.agent.contacts import Contact, ContactBook
+from relay.agent.directory import Directory
+from relay.agent.events import Reporter
+from relay.agent.flows import Flows
+from relay.agent.network import Network
+from relay.agent.phone import PhoneCall, PhoneEvent, PhoneServer, PhoneSettings, Registered, Unregistered
+from relay.agent.prekeys import PrekeyRing
+from relay.agent.reachability import NOTICE_EVERY, Reachability
+from relay.agent.reflectors import ReflectorPool
+from relay.agent.settings import AgentSettings, listen_address
+from relay.agent.state import StateDirectory
+from relay.core import BayonneError, Clock, Entropy, MisuseError, PeerError, TransportUnavailable, get_logger
+from relay.forward_publish import OpenedRing, Peer, ReplayCache, open_message, seal_note
+from relay.rtp import HANG_UP_TONE, WAITING_TONE, encode_tone
+from relay.sip.sdp import SessionDescription
+
+_log = get_logger("agent")
+
+
+class Agent:
+    """One caller's daemon.  `run` returns when it was told to stop (SIGINT, SIGTERM, or `stop`)."""
+
+    def __init__(self, settings: AgentSettings, clock: Clock, entropy: Entropy, report: Reporter) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._entropy = entropy
+        self._report = report
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.counts = {"messages": 0, "dropped messages": 0, "dummies sent": 0}
+
+    def stop(self) -> None:
+        """End `run` in order."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until stopped.  Raises `ConfigurationError`, `TransportUnavailable`."""
+        state = StateDirectory(self._settings.directory)
+        state.prepare()
+        state.claim()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            self._build(state)
+            await self._serve()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _build(self, state: StateDirectory) -> None:
+        settings, clock, entropy, report = self._settings, self._clock, self._entropy, self._report
+        self._identity = state.identity(entropy)
+        self._book = ContactBook(state)
+        self._book.refresh()
+        self._prekeys = PrekeyRing(state, entropy)
+        self._replays = ReplayCache()
+        host, port = listen_address(settings.sip_listen)
+        phone = state.softphone(settings.name, entropy)
+        self._network = Network(
+            settings.tor, settings.directory, clock=clock, entropy=entropy, report=report, lost=self._tor_lost
+        )
+        self._pool = ReflectorPool(settings.reflectors, clock, entropy)
+        self._flows = Flows(self._network, settings.contact_points[0], entropy, self._message, lambda: None)
+        self._reachability = Reachability(
+            self._identity,
+            self._book,
+            self._prekeys,
+            Directory(self._network, entropy),
+            settings.contact_points,
+            bound=self._flows.bound,
+            clock=clock,
+            entropy=entropy,
+            report=report,
+        )
+        self._phones = PhoneServer(
+            PhoneSettings(phone.user, phone.password, host, port), clock, entropy, self._phone_event
+        )
+        surroundings = Surroundings(
+            identity=self._identity,
+            clock=clock,
+            entropy=entropy,
+            pool=self._pool,
+            messenger=self,
+            report=report,
+            tones={Tone.WAITING: encode_tone(WAITING_TONE), Tone.FAREWELL: encode_tone(HANG_UP_TONE)},
+            line_address=settings.line_address,
+            media_host=host,
+            spawn=self._spawn,
+        )
+        self._calls = Calls(settings, surroundings, self._book, place=self._place, usable=self._why_not)
+
+    async def _serve(self) -> None:
+        report = self._report
+        await self._phones.start()
+        report("softphone", user=self._phones.settings.user, server=self._settings.sip_listen)
+        jobs = [
+            asyncio.create_task(job)
+            for job in (
+                self._network.run(),
+                self._pool.run(self._network),
+                self._reachability.run(),
+                self._follow(),
+                self._dummies(),
+                self._announce(),
+            )
+        ]
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait((*jobs, stopping), return_when=asyncio.FIRST_EXCEPTION)
+            for job in done:
+                job.result()
+        finally:
+            self._calls.hang_up_all()
+            await asyncio.sleep(0)
+            for task in (*jobs, stopping, *self._tasks):
+                task.cancel()
+            await asyncio.gather(*jobs, stopping, *self._tasks, return_exceptions=True)
+            await self._flows.close()
+            await self._phones.close()
+
+    async def _announce(self) -> None:
+        self._report("starting", stage="Tor")
+        await self._network.wait_up()
+        self._report("starting", stage="reflectors")
+        await self._pool.wait_ready()
+        self._report("ready")
+
+    async def _follow(self) -> None:
+        """Notice contacts that came or went, also by `bayonne contact`."""
+        await self._network.wait_up()
+        while True:
+            self._book.refresh()
+            await self._flows.follow(self._book)
+            await asyncio.sleep(NOTICE_EVERY)
+
+    async def _dummies(self) -> None:
+        """Messages that say nothing, to contacts at random moments, so that a ring is only one more of them."""
+        mean = self._settings.chaff.dummy_interval
+        while True:
+            reachable = [contact for contact in self._book if contact.whereabouts is not None]
+            await asyncio.sleep(self._entropy.exponential(mean / max(1, len(reachable))))
+            if not reachable:
+                continue
+            contact = self._entropy.choice(reachable)
+            assert contact.whereabouts is not None
+            with contextlib.suppress(TransportUnavailable, PeerError):
+                body = self.seal_note(contact, b"")
+                await self.send(contact.whereabouts.onion, contact.whereabouts.token, body)
+                self.counts["dummies sent"] += 1
+
+    # -- what calls need -----------------------------------------------------------------------------------------
+
+    async def send(self, onion: str, token: str, body: bytes) -> None:
+        """See `relay.agent.call_runner.Messenger`."""
+        await self._flows.send(onion, token, body)
+
+    def seal_note(self, contact: Contact, sip: bytes) -> bytes:
+        """See `relay.agent.call_runner.Messenger`."""
+        if contact.whereabouts is None:
+            raise MisuseError("a note needs whereabouts")
+        peer = Peer(contact.public_key, contact.secret)
+        return seal_note(self._identity, peer, contact.whereabouts.prekey, sip, self._clock, self._entropy)
+
+    def _why_not(self) -> str:
+        if not self._network.up:
+            return "Tor is not running"
+        if not self._pool.ready():
+            return "no reflector is within reach"
+        return ""
+
+    def _tor_lost(self, reason: str) -> None:
+        self._calls.transport_lost(f"Tor was lost: {reason}")
+
+    def _place(self, caller: str, display: str, offer: SessionDescription) -> PhoneCall | None:
+        return self._phones.place(caller, display, offer)
+
+    # -- what comes in -------------------------------------------------------------------------------------------
+
+    def _phone_event(self, event: PhoneEvent) -> None:
+        if isinstance(event, Registered):
+            self._report("registered")
+        elif isinstance(event, Unregistered):
+            self._report("unregistered")
+        else:
+            self._calls.phone_event(event)
+
+    def _message(self, token: str, body: bytes) -> None:
+        """A sealed body came down a flow; whatever is wrong with it is counted and dropped."""
+        self.counts["messages"] += 1
+        contact = self._book.by_token(token)
+        if contact is None or not contact.public_key:
+            self.counts["dropped messages"] += 1
+            return
+        try:
+            if self._calls.sealed_answer(contact, body):
+                return
+            now = self._clock.wall()
+            peer = Peer(contact.public_key, contact.secret)
+            opened = open_message(body, self._identity, peer, self._prekeys.usable(now), self._replays, now)
+            if isinstance(opened, OpenedRing):
+                self._calls.sealed_ring(contact, opened)
+            else:
+                self._calls.sealed_note(contact, opened)
+        except PeerError as error:
+            self.counts["dropped messages"] += 1
+            _log.info("a message was dropped", why=error.reason)
+
+    def _spawn(self, name: str, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(job, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            known = isinstance(error, BayonneError)
+            _log.error(
+                "a task failed", task=task.get_name(), why=str(error) if known else type(error).__name__
+            )

@@ -1,0 +1,367 @@
+"""Carries out what one `Call` decides: seals, opens lines, moves voice, talks to the phone.
+
+The decisions are in `relay.agent.call`; here is only wiring, one object for one side of one call.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from relay.agent.call import Call
+from relay.agent.commands import (
+    AnswerPhone,
+    HangUpPhone,
+    OpenLine,
+    Output,
+    Play,
+    ProgressPhone,
+    RefusePhone,
+    ReleaseLine,
+    SendAnswer,
+    SendInCells,
+    SendNote,
+    Tell,
+    Tone,
+    Unkey,
+)
+from relay.agent.contacts import Contact
+from relay.agent.events import Reporter, Value
+from relay.agent.line import Line
+from relay.agent.phone import PhoneCall
+from relay.agent.phone_leg import PhoneLeg
+from relay.agent.reflectors import ReflectorPool
+from relay.agent.sealed_dialog import SealedDialog
+from relay.chaff import Pace
+from relay.core import Clock, Entropy, PeerError, TransportUnavailable, get_logger
+from relay.forward_publish import CallKeys, OpenedRing, OutgoingRing
+from relay.identity import Identity
+from relay.media_reflector import BodyReceived, LineClient, LineEvent, LineLost, LineOpened
+from relay.rtp import ContentPacker, ContentUnpacker, EndToEndOpener, EndToEndSealer, Kind, encode_tone, pips
+from relay.rtp.cell import TICK
+from relay.sip import Request
+from relay.sip.sdp import SessionDescription
+
+SECONDS_PER_PIP = 2.0
+"""Each group of pips while a line opens counts the seconds still to wait, two seconds a pip."""
+
+_log = get_logger("call")
+
+
+class Messenger(Protocol):
+    """Sends one sealed body to a contact, by way of its contact point."""
+
+    async def send(self, onion: str, token: str, body: bytes) -> None:
+        """Raises `TransportUnavailable`."""
+        ...
+
+    def seal_note(self, contact: Contact, sip: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every call of an agent shares."""
+
+    identity: Identity
+    clock: Clock
+    entropy: Entropy
+    pool: ReflectorPool
+    messenger: Messenger
+    report: Reporter
+    tones: dict[Tone, list[bytes]]
+    line_address: str
+    media_host: str
+    spawn: Callable[[str, Coroutine[None, None, None]], "asyncio.Task[None]"]
+
+
+class _Voice:
+    """The keyed end of one call's cells."""
+
+    def __init__(self, keys: CallKeys) -> None:
+        self.sealer = EndToEndSealer(keys.send)
+        self.opener = EndToEndOpener(keys.receive)
+        self.packer = ContentPacker()
+        self.unpacker = ContentUnpacker()
+
+
+class CallRunner:
+    """One side of one call.
+
+    `phone` is the leg to the softphone, `leg` its voice.  A caller has `ring` and gets keys from the answer; a callee
+    has `opened` and makes keys with its answer.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        contact: Contact,
+        dialog: SealedDialog,
+        surroundings: Surroundings,
+        *,
+        opened: OpenedRing | None = None,
+    ) -> None:
+        self.call = call
+        self.contact = contact
+        self.dialog = dialog
+        self.ring: OutgoingRing | None = None
+        self.opened = opened
+        self.phone: PhoneCall | None = None
+        self.answer_for_phone: SessionDescription | None = None
+        self.answer_for_peer: SessionDescription | None = None
+        self.reflector = ""
+        self._around = surroundings
+        self._join_code = b""
+        self.leg = PhoneLeg(
+            surroundings.entropy, surroundings.clock, surroundings.tones, self._voice_from_phone
+        )
+        self._voice: _Voice | None = None
+        self._line: Line | None = None
+        self._line_task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._bye: Request | None = None
+        self._heard: set[str] = set()
+        self._lost_cells = 0
+        self._cells_received = 0
+
+    # -- inputs --------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Carry out what the call wants, and wake up when it wants to be woken."""
+        while outputs := self.call.outputs():
+            for output in outputs:
+                self._carry_out(output)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.call.deadline()
+        if deadline is not None and not self.call.ended:
+            delay = max(0.0, deadline - self._now())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def keyed(self, keys: CallKeys) -> None:
+        """Both messages are known: from now on every cell of the line is sealed for the peer."""
+        self._voice = _Voice(keys)
+
+    def take_over(self, join_code: bytes, reflector: str) -> None:
+        """Where and under which code the caller proposes to meet."""
+        self._join_code = join_code
+        self.reflector = reflector
+
+    def decline(self, status: int) -> None:
+        """Say no to a ring before any phone rang."""
+        self._send_answer(status)
+
+    def note(self, method: str) -> None:
+        self.call.note(method, self._now())
+        self.pump()
+
+    def transport_lost(self, reason: str) -> None:
+        self.call.transport_lost(reason, self._now())
+        self.pump()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.call.tick(self._now())
+        self.pump()
+
+    def _now(self) -> float:
+        return self._around.clock.monotonic()
+
+    # -- outputs -------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, output: Output) -> None:
+        now = self._now()
+        match output:
+            case Tell(event, fields):
+                self._tell(event, fields)
+            case ProgressPhone(status, reason):
+                if self.phone is not None:
+                    self.phone.progress(status, reason, now=now)
+            case RefusePhone(status, reason):
+                if self.phone is not None:
+                    self.phone.refuse(status, reason, now=now)
+            case AnswerPhone():
+                if self.phone is not None and self.answer_for_phone is not None:
+                    self.phone.answer(self.answer_for_phone, now=now)
+            case HangUpPhone():
+                if self.phone is not None:
+                    self.phone.hang_up(now=now)
+            case Play(tone, until):
+                self._play(tone, until - now)
+            case SendAnswer(status):
+                self._send_answer(status)
+            case SendNote(method):
+                self._send_note(method)
+            case SendInCells(what):
+                self._send_in_cells(what)
+            case OpenLine(at):
+                self._line_task = self._around.spawn("line", self._hold_line(at))
+            case ReleaseLine(at):
+                self._release_line(at)
+            case Unkey():
+                self._unkey()
+            case _:
+                assert_never(output)
+
+    def _tell(self, event: str, fields: dict[str, Value]) -> None:
+        if event == "call-ended":
+            self._unkey()
+            self.leg.close()
+            fields = {**fields, "lost_cells": self._lost_cells, "cells_received": self._cells_received}
+        self._around.report(event, **fields)
+
+    def _play(self, tone: Tone, seconds: float) -> None:
+        if tone is Tone.WAITING and seconds > SECONDS_PER_PIP:
+            self.leg.play_frames(self._countdown(seconds))
+        else:
+            self.leg.play(tone)
+
+    def _countdown(self, seconds: float) -> list[bytes]:
+        """Pips for the seconds still to wait, fewer each time, then the plain waiting tone."""
+        frames: list[bytes] = []
+        while (left := seconds - len(frames) * TICK) > 0:
+            frames += encode_tone(pips(min(5, math.ceil(left / SECONDS_PER_PIP))))
+        return frames + 30 * self._around.tones[Tone.WAITING]
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def _send_answer(self, status: int) -> None:
+        opened = self.opened
+        assert opened is not None
+        session = self.answer_for_peer if status < 300 else None
+        sip = self.dialog.answer(status, session, self.reflector)
+        body, keys = opened.seal_answer(self._around.identity, sip, self._around.entropy)
+        if status < 300:
+            self.keyed(keys)
+        self._around.spawn("answer", self._deliver(opened.reply.onion, opened.reply.token, body))
+
+    def _send_note(self, method: str) -> None:
+        whereabouts = self.contact.whereabouts
+        if whereabouts is None:
+            return
+        try:
+            body = self._around.messenger.seal_note(self.contact, self.dialog.request(method))
+        except PeerError:
+            return
+        self._around.spawn("note", self._deliver(whereabouts.onion, whereabouts.token, body))
+
+    async def _deliver(self, onion: str, token: str, body: bytes) -> None:
+        try:
+            await self._around.messenger.send(onion, token, body)
+        except TransportUnavailable as error:
+            self.transport_lost(str(error))
+
+    def _send_in_cells(self, what: str) -> None:
+        if self._voice is None:
+            return
+        if what == "200":
+            if self._bye is not None:
+                self._voice.packer.offer_control(self.dialog.confirm(self._bye))
+        else:
+            self._voice.packer.offer_control(self.dialog.request(what))
+
+    def _dialog_in_cells(self, data: bytes) -> None:
+        try:
+            what, message = self.dialog.read_request(data)
+        except PeerError as error:
+            _log.info("a message in the cells was dropped", why=error.reason)
+            return
+        if what == "BYE" and isinstance(message, Request):
+            self._bye = message
+            self.call.bye_in_cells(self._now())
+        elif what == "200":
+            self.call.bye_confirmed(self._now())
+        self.pump()
+
+    # -- the line ------------------------------------------------------------------------------------------------
+
+    async def _hold_line(self, at: float) -> None:
+        around = self._around
+        await asyncio.sleep(max(0.0, at - self._now()))
+        around.report("line-opening")
+        try:
+            descriptor, ticket = around.pool.take(self.reflector)
+            client = LineClient(descriptor, ticket, around.entropy, join_code=self._join_code)
+            self._line = Line(
+                client,
+                (descriptor.udp_host, descriptor.udp_port),
+                local_address=around.line_address,
+                pace=Pace.at_random(TICK, around.entropy),
+                clock=around.clock,
+                source=self._next_body,
+                on_event=self._line_event,
+            )
+            await self._line.run()
+        except TransportUnavailable as error:
+            self.call.line_lost(str(error), self._now())
+            self.pump()
+        finally:
+            self._line = None
+            around.report("line-closed")
+
+    def _release_line(self, at: float) -> None:
+        async def release() -> None:
+            await asyncio.sleep(max(0.0, at - self._now()))
+            if self._line is not None:
+                self._line.release()
+
+        if self._line is not None:
+            self._around.spawn("release", release())
+        elif self._line_task is not None:
+            # Not open yet: then it never opens, and shows nobody anything.
+            self._line_task.cancel()
+
+    def _line_event(self, event: LineEvent) -> None:
+        match event:
+            case LineOpened():
+                self.call.line_open()
+            case LineLost(reason):
+                self.call.line_lost(reason, self._now())
+            case BodyReceived(body):
+                self._body(body)
+                return
+            case _:
+                return
+        self.pump()
+
+    def _next_body(self) -> bytes | None:
+        voice = self._voice
+        return None if voice is None else voice.sealer.seal(voice.packer.next())
+
+    def _body(self, body: bytes) -> None:
+        voice = self._voice
+        content = None if voice is None else voice.opener.open(body)
+        if voice is None or content is None:
+            return
+        now = self._now()
+        if voice.opener.counters["opened"] == 1:
+            self.call.crossed(now)
+            self.pump()
+        else:
+            self.call.heard(now)
+        for datagram in voice.unpacker.receive(content, now):
+            if datagram.kind is Kind.VOICE:
+                self._first("received")
+                self.leg.hear(datagram.data)
+            elif datagram.kind is Kind.CONTROL:
+                self._dialog_in_cells(datagram.data)
+
+    def _voice_from_phone(self, packet: bytes) -> None:
+        if self._voice is not None:
+            self._first("sent")
+            self._voice.packer.offer_voice(packet)
+
+    def _first(self, direction: str) -> None:
+        if direction not in self._heard:
+            self._heard.add(direction)
+            self._around.report("voice", direction=direction)
+
+    def _unkey(self) -> None:
+        """Forget the keys; the line, while it lingers, carries nothing but random bytes."""
+        if self._voice is not None:
+            self._lost_cells = self._voice.opener.lost
+            self._cells_received = self._voice.opener.counters["opened"]
+            self._voice = None
+        if self._line is not None:
+            self._line.client.leave()

@@ -1,0 +1,293 @@
+"""All calls of an agent: what a phone dials becomes a ring, what a ring asks makes the phone ring."""
+
+from collections.abc import Callable
+
+from relay.agent.call import SETTLE_SECONDS, Call, Side
+from relay.agent.call_runner import CallRunner, Surroundings
+from relay.agent.contacts import Contact, ContactBook
+from relay.agent.phone import (
+    Answered,
+    Cancelled,
+    HungUp,
+    IncomingInvite,
+    PhoneCall,
+    PhoneEvent,
+    Refused,
+    Ringing,
+)
+from relay.agent.sealed_dialog import JOIN_CODE_SIZE, SealedDialog
+from relay.agent.settings import AgentSettings
+from relay.chaff import StaggeredTeardown, StartDelay
+from relay.core import PeerError, RefusedByPolicy, TransportUnavailable, get_logger
+from relay.forward_publish import OpenedNote, OpenedRing, Peer, Reply, seal_ring
+from relay.identity import format_address
+from relay.sip.opus_offer import PhoneVoice, answer_phone, find_opus, neutral_offer
+from relay.sip.sdp import SessionDescription
+
+MAX_CALLS = 4
+"""Calls at one time, lingering lines not counted: a person has one phone."""
+
+HEAD_START = 2.0
+"""Seconds by which the callee's phone stops ringing before the caller gives up, so that no answer comes too late."""
+NOBODY_THERE = 480
+NOWHERE = "192.0.2.1"
+"""The address in sealed session descriptions: a documentation address (RFC 5737), because voice goes in cells."""
+_log = get_logger("calls")
+
+
+class Calls:
+    """Joins the phone's side and the contacts' side.
+
+    `place` rings the registered phone; `usable` says why no call can be made right now, or "" when one can.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        surroundings: Surroundings,
+        book: ContactBook,
+        *,
+        place: Callable[[str, str, SessionDescription], PhoneCall | None],
+        usable: Callable[[], str],
+    ) -> None:
+        self._around = surroundings
+        self._book = book
+        self._place = place
+        self._usable = usable
+        self._ring_seconds = settings.ring_seconds
+        self._contact_point = settings.contact_points[0]
+        self._start_delay = StartDelay(settings.chaff.start_delay)
+        self._stagger = StaggeredTeardown(settings.chaff.staggered_teardown, minimum=SETTLE_SECONDS)
+        self._runners: list[CallRunner] = []
+
+    # -- the phone's side ----------------------------------------------------------------------------------------
+
+    def phone_event(self, event: PhoneEvent) -> None:
+        """What the phone did."""
+        now = self._now()
+        match event:
+            case IncomingInvite(phone, dialled, offer):
+                self._dial(phone, dialled.user or "", offer)
+            case Ringing(phone) if (runner := self._of(phone)) is not None:
+                runner.call.phone_rings()
+                runner.pump()
+            case Answered(phone, answer) if (runner := self._of(phone)) is not None:
+                self._phone_answered(runner, answer)
+            case Refused(phone, status) if (runner := self._of(phone)) is not None:
+                runner.call.refused_by_phone(status)
+                runner.pump()
+            case Cancelled(phone) | HungUp(phone) if (runner := self._of(phone)) is not None:
+                runner.call.hung_up_by_phone(now)
+                runner.pump()
+            case _:
+                pass
+
+    def _dial(self, phone: PhoneCall, name: str, offer: SessionDescription) -> None:
+        now = self._now()
+        contact = self._book.find(name)
+        if contact is None:
+            phone.refuse(404, "Not a contact", now=now)
+            return
+        if why := self._usable():
+            self._around.report("failed", status=503, reason=why)
+            phone.refuse(503, "Tor is not there", now=now)
+            return
+        if (
+            contact.whereabouts is None
+            or not contact.public_key
+            or contact.whereabouts.expires < self._wall()
+        ):
+            self._around.report(
+                "failed", status=NOBODY_THERE, reason=f"nothing is known yet of where {contact.name} is"
+            )
+            phone.refuse(NOBODY_THERE, "Not heard of yet", now=now)
+            return
+        if len(self._active()) >= MAX_CALLS:
+            phone.refuse(486, "Busy here", now=now)
+            return
+        try:
+            voice = find_opus(offer)
+        except RefusedByPolicy as error:
+            self._around.report("failed", status=488, reason=str(error))
+            phone.refuse(488, "Opus is needed", now=now)
+            return
+        self._around.spawn("ring", self._ring(phone, contact, offer, voice))
+
+    async def _ring(
+        self, phone: PhoneCall, contact: Contact, phone_offer: SessionDescription, voice: PhoneVoice
+    ) -> None:
+        around = self._around
+        whereabouts = contact.whereabouts
+        assert whereabouts is not None
+        join_code = around.entropy.token(JOIN_CODE_SIZE)
+        runner = self._runner(Side.CALLER, contact, self._dialog(contact), self._ring_seconds)
+        runner.take_over(join_code, "")
+        runner.phone = phone
+        self._runners.append(runner)
+        runner.pump()
+        try:
+            port = await runner.leg.open(around.media_host)
+            runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
+            runner.answer_for_phone = answer_phone(
+                phone_offer, address=around.media_host, port=port, session_id=1
+            )
+            reflectors = around.pool.ready()
+            if not reflectors:
+                raise TransportUnavailable("no reflector is within reach")
+            offer = neutral_offer(address=NOWHERE, port=9, session_id=1)
+            sip = runner.dialog.invite(offer, reflectors, join_code, self._ring_seconds)
+            body, runner.ring = seal_ring(
+                around.identity,
+                Peer(contact.public_key, contact.secret),
+                whereabouts.prekey,
+                sip,
+                Reply(self._contact_point, contact.token.token),
+                around.clock,
+                around.entropy,
+            )
+            await around.messenger.send(whereabouts.onion, whereabouts.token, body)
+        except TransportUnavailable as error:
+            runner.transport_lost(str(error))
+        except PeerError as error:
+            runner.transport_lost(f"the contact's keys are of no use: {error.reason}")
+        else:
+            runner.call.ring_sent()
+            runner.pump()
+
+    def _phone_answered(self, runner: CallRunner, answer: SessionDescription) -> None:
+        now = self._now()
+        try:
+            voice = find_opus(answer)
+        except RefusedByPolicy:
+            if runner.phone is not None:
+                runner.phone.hang_up(now=now)
+            runner.call.refused_by_phone(488)
+        else:
+            runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
+            runner.answer_for_peer = neutral_offer(address=NOWHERE, port=9, session_id=2)
+            runner.call.answered_by_phone(now)
+        runner.pump()
+
+    # -- the contacts' side --------------------------------------------------------------------------------------
+
+    def sealed_answer(self, contact: Contact, body: bytes) -> bool:
+        """Try `body` as the answer to a ring of ours.  False when it is none."""
+        for runner in self._active():
+            if runner.ring is None or runner.contact.secret != contact.secret:
+                continue
+            opened = runner.ring.open_answer(body)
+            if opened is None:
+                continue
+            sip, keys = opened
+            answer = runner.dialog.read_answer(sip)
+            if answer.status < 300:
+                if answer.reflector not in self._around.pool.ready():
+                    raise PeerError("a reflector that was not offered")
+                runner.reflector = answer.reflector
+                runner.keyed(keys)
+            runner.ring = None
+            runner.call.answered_by_peer(answer.status, self._now())
+            runner.pump()
+            return True
+        return False
+
+    def sealed_note(self, contact: Contact, note: OpenedNote) -> None:
+        """A CANCEL or BYE that came by way of the contact point; a dummy says nothing and ends here."""
+        if note.dummy:
+            return
+        for runner in self._active():
+            if runner.contact.secret != contact.secret:
+                continue
+            try:
+                method, _ = runner.dialog.read_request(note.sip)
+            except PeerError:
+                continue
+            runner.note(method)
+            return
+
+    def sealed_ring(self, contact: Contact, opened: OpenedRing) -> None:
+        """Somebody rings."""
+        around = self._around
+        dialog = self._dialog(contact)
+        invitation = dialog.read_invite(opened.sip)
+        ring_seconds = max(1.0, min(self._ring_seconds, invitation.expires) - HEAD_START)
+        runner = self._runner(Side.CALLEE, contact, dialog, ring_seconds, opened=opened)
+        common = [name for name in invitation.reflectors if name in around.pool.ready()]
+        runner.take_over(invitation.join_code, around.entropy.choice(common) if common else "")
+        if self._active():
+            runner.decline(486)
+        elif not common:
+            around.report(
+                "failed", status=NOBODY_THERE, reason=f"{contact.name} shares no reflector with you"
+            )
+            runner.decline(NOBODY_THERE)
+        else:
+            self._runners.append(runner)
+            around.spawn("alert", self._alert(runner))
+
+    async def _alert(self, runner: CallRunner) -> None:
+        around = self._around
+        name = runner.contact.name
+        try:
+            port = await runner.leg.open(around.media_host)
+            runner.phone = self._place(
+                name, name, neutral_offer(address=around.media_host, port=port, session_id=1)
+            )
+        except TransportUnavailable:
+            runner.phone = None
+        if runner.phone is None:
+            runner.call.refused_by_phone(NOBODY_THERE)
+        runner.pump()
+
+    # -- all -----------------------------------------------------------------------------------------------------
+
+    def transport_lost(self, reason: str) -> None:
+        """Tor is gone: whatever is not up yet fails."""
+        for runner in list(self._runners):
+            runner.transport_lost(reason)
+
+    def hang_up_all(self) -> None:
+        """The agent stops."""
+        for runner in self._active():
+            runner.call.hung_up_by_phone(self._now())
+            runner.pump()
+
+    def _dialog(self, contact: Contact) -> SealedDialog:
+        ours = f"sip:{self._around.identity.address}.bayonne.alt"
+        return SealedDialog(
+            ours, f"sip:{format_address(contact.public_key)}.bayonne.alt", self._around.entropy
+        )
+
+    def _runner(
+        self,
+        side: Side,
+        contact: Contact,
+        dialog: SealedDialog,
+        ring_seconds: float,
+        *,
+        opened: OpenedRing | None = None,
+    ) -> CallRunner:
+        entropy = self._around.entropy
+        call = Call(
+            side,
+            contact.name,
+            start_delay=self._start_delay.draw(entropy),
+            stagger=self._stagger.draw(entropy),
+            longest_delay=self._start_delay.maximum,
+            ring_seconds=ring_seconds,
+            now=self._now(),
+        )
+        return CallRunner(call, contact, dialog, self._around, opened=opened)
+
+    def _active(self) -> list[CallRunner]:
+        self._runners = [runner for runner in self._runners if not runner.call.ended]
+        return self._runners
+
+    def _of(self, phone: PhoneCall) -> CallRunner | None:
+        return next((runner for runner in self._active() if runner.phone is phone), None)
+
+    def _now(self) -> float:
+        return self._around.clock.monotonic()
+
+    def _wall(self) -> float:
+        return self._around.clock.wall()

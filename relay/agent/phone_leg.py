@@ -1,0 +1,101 @@
+"""The RTP socket towards one softphone, for the length of one call; on loopback, like everything a phone sees."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from relay.agent.commands import Tone
+from relay.agent.phone import is_loopback
+from relay.agent.phone_stream import PhoneStream, TonePlayer
+from relay.core import Clock, Entropy, TransportUnavailable
+from relay.rtp.cell import TICK
+
+
+class PhoneLeg(asyncio.DatagramProtocol):
+    """One phone's voice: what it says goes to `on_voice`, what it hears comes by `hear` or from a tone.
+
+    `tones` holds the Opus frames of each tone.  The phone is on this machine, whatever address its session description
+    names (some phones name the network card's): datagrams from anywhere but loopback are dropped, and what it hears
+    goes where its voice comes from (symmetric RTP, RFC 4961).
+    """
+
+    def __init__(
+        self,
+        entropy: Entropy,
+        clock: Clock,
+        tones: Mapping[Tone, list[bytes]],
+        on_voice: Callable[[bytes], None],
+    ) -> None:
+        self.stream = PhoneStream(entropy)
+        self._clock = clock
+        self._tones = tones
+        self._on_voice = on_voice
+        self._transport: asyncio.DatagramTransport | None = None
+        self._remote: tuple[str, int] | None = None
+        self._host = ""
+        self._player: asyncio.Task[None] | None = None
+        self.strangers = 0
+
+    async def open(self, host: str) -> int:
+        """Take a port on `host`; returns it."""
+        try:
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: self, local_addr=(host, 0)
+            )
+        except OSError:
+            raise TransportUnavailable("no port for the phone's voice") from None
+        self._transport = transport
+        self._host = host
+        port: int = transport.get_extra_info("sockname")[1]
+        return port
+
+    def connect(self, host: str | None, port: int, payload_type: int) -> None:
+        """Say where the phone says that it listens, and what it calls Opus."""
+        self._remote = (host if host is not None and is_loopback(host) else self._host, port)
+        self.stream.payload_type = payload_type
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self._remote is None or not is_loopback(addr[0]):
+            self.strangers += 1
+            return
+        voice = self.stream.from_phone(data)
+        if voice is not None:
+            self._remote = (addr[0], addr[1])
+            self._on_voice(voice)
+
+    def error_received(self, exc: Exception) -> None:
+        """The phone's port is closed: it will say so in SIP, or not at all."""
+
+    def hear(self, voice: bytes) -> None:
+        """Let the phone hear one RTP packet that came out of the cells."""
+        self._send(self.stream.voice(voice))
+
+    def play(self, tone: Tone) -> None:
+        """Play a tone until the next call of `play`; `Tone.NONE` stops."""
+        if self._player is not None:
+            self._player.cancel()
+            self._player = None
+        if tone is not Tone.NONE:
+            self._player = asyncio.get_running_loop().create_task(self._play(TonePlayer(self._tones[tone])))
+
+    def play_frames(self, frames: list[bytes]) -> None:
+        """Play frames made for the occasion, such as the pips of an estimate, then silence, over and over."""
+        self.play(Tone.NONE)
+        self._player = asyncio.get_running_loop().create_task(self._play(TonePlayer(frames)))
+
+    async def _play(self, player: TonePlayer) -> None:
+        moment = self._clock.monotonic()
+        while True:
+            self._send(self.stream.tone(player.next_frame()))
+            moment += TICK
+            await asyncio.sleep(max(0.0, moment - self._clock.monotonic()))
+
+    def _send(self, packet: bytes | None) -> None:
+        if packet is not None and self._transport is not None and self._remote is not None:
+            self._transport.sendto(packet, self._remote)
+
+    def close(self) -> None:
+        """Let go of the port.  May be called twice."""
+        self.play(Tone.NONE)
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None

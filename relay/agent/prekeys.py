@@ -1,0 +1,52 @@
+"""This agent's prekeys: the current one, which its records carry, and the one before it, until no record names it."""
+
+from relay.agent.state import StateDirectory
+from relay.core import Entropy, PeerError, get_logger
+from relay.forward_publish import Prekey
+
+PREKEY_LIFE = 86400.0
+"""Seconds for which a prekey is published."""
+PREKEY_KEPT = 4 * 86400.0
+"""Seconds after which it is deleted: then nobody, with whatever keys, opens a ring that was sealed to it."""
+
+_FILES = tuple(f"prekey.{age}" for age in range(4))
+_log = get_logger("prekeys")
+
+
+class PrekeyRing:
+    """Reads, makes, ages and deletes prekeys in the state directory.  Times are Unix seconds."""
+
+    def __init__(self, state: StateDirectory, entropy: Entropy) -> None:
+        self._state = state
+        self._entropy = entropy
+        self._keys = [key for key in (self._read(name) for name in _FILES) if key is not None]
+
+    def current(self, now: float) -> Prekey:
+        """The prekey to publish; a new one where the last is a day old."""
+        if not self._keys or now - self._keys[0].created >= PREKEY_LIFE or self._keys[0].created > now + 3600:
+            self._keys.insert(0, Prekey.generate(self._entropy, now))
+            self._save(now)
+        return self._keys[0]
+
+    def usable(self, now: float) -> list[Prekey]:
+        """All that a ring may be sealed to, newest first."""
+        if any(now - key.created > PREKEY_KEPT for key in self._keys):
+            self._save(now)
+        return list(self._keys)
+
+    def _read(self, name: str) -> Prekey | None:
+        content = self._state.read(name)
+        if content is None:
+            return None
+        try:
+            return Prekey.from_bytes(content)
+        except PeerError:
+            _log.warning("a damaged prekey file is put aside; contacts learn a new key with the next record")
+            return None
+
+    def _save(self, now: float) -> None:
+        self._keys = [key for key in self._keys if now - key.created <= PREKEY_KEPT][: len(_FILES)]
+        for name, key in zip(_FILES, self._keys, strict=False):
+            self._state.write(name, key.to_bytes())
+        for name in _FILES[len(self._keys) :]:
+            (self._state.path / name).unlink(missing_ok=True)

@@ -1,0 +1,161 @@
+"""Finding and being found: publishes this agent's records, looks up those of its contacts, on a schedule of its own.
+
+Never at call time: when somebody dials, everything needed is here already (DESIGN.md section 4, "find").
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from relay.agent.contacts import Contact, ContactBook, Whereabouts
+from relay.agent.events import Reporter
+from relay.agent.prekeys import PrekeyRing
+from relay.core import BayonneError, Clock, Entropy, PeerError, get_logger
+from relay.forward_publish import (
+    PERIOD,
+    ContactRecord,
+    Peer,
+    ReachableAt,
+    Role,
+    StoredRecord,
+    current_period,
+    lookup_periods,
+    newest_first,
+    open_record,
+    record_key,
+    seal_record,
+)
+from relay.identity import Identity
+
+PUBLISH_EVERY = 6 * 3600.0
+LOOK_EVERY = 1800.0
+RETRY_FIRST = 1.5
+RETRY_LAST = 120.0
+NOTICE_EVERY = 1.0
+"""How often the contact list is looked at for people who came or went."""
+RECORD_LIFE = 2 * 86400
+
+_log = get_logger("reachability")
+
+
+class Directory(Protocol):
+    """The record port of a contact point."""
+
+    async def put(self, onion: str, record: StoredRecord) -> bool:
+        """True when it was taken.  Raises `TransportUnavailable`, `PeerError`."""
+        ...
+
+    async def fetch(self, onion: str, key: bytes) -> Sequence[StoredRecord]:
+        """The records under `key` among those of its bucket.  Raises `TransportUnavailable`, `PeerError`."""
+        ...
+
+
+class Reachability:
+    """One task for every contact; `bound` says whether our token for that contact is taken up at our contact point."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        book: ContactBook,
+        prekeys: PrekeyRing,
+        directory: Directory,
+        contact_points: tuple[str, ...],
+        *,
+        bound: Callable[[str], bool],
+        clock: Clock,
+        entropy: Entropy,
+        report: Reporter,
+    ) -> None:
+        self._identity = identity
+        self._book = book
+        self._prekeys = prekeys
+        self._directory = directory
+        self._contact_points = contact_points
+        self._bound = bound
+        self._clock = clock
+        self._entropy = entropy
+        self._report = report
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        tasks: dict[bytes, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                present = {contact.secret for contact in self._book}
+                for secret in present - tasks.keys():
+                    tasks[secret] = group.create_task(self._keep(secret))
+                for secret in tasks.keys() - present:
+                    tasks.pop(secret).cancel()
+                await asyncio.sleep(NOTICE_EVERY)
+
+    async def _keep(self, secret: bytes) -> None:
+        publish_at = look_at = 0.0
+        published_for = -1
+        ready = False
+        retry = RETRY_FIRST
+        while (contact := self._current(secret)) is not None:
+            now = self._clock.monotonic()
+            try:
+                period = current_period(self._clock.wall())
+                due = now >= publish_at or period != published_for
+                if due and contact.public_key and self._bound(contact.token.token):
+                    await self._publish(contact, period)
+                    publish_at, published_for = now + self._entropy.uniform(0.5, 1.0) * PUBLISH_EVERY, period
+                if now >= look_at:
+                    await self._look(contact)
+                    look_at = now + self._entropy.uniform(0.5, 1.0) * LOOK_EVERY
+                    if not ready:
+                        ready = True
+                        self._report("contact-ready", contact=contact.name)
+                retry = RETRY_FIRST if ready else min(2 * retry, RETRY_LAST)
+            except BayonneError as error:
+                _log.debug("a contact's records have to wait", why=str(error))
+                retry = min(1.5 * retry, RETRY_LAST)
+            settled = ready and published_for >= 0
+            await asyncio.sleep(self._entropy.uniform(30.0, 90.0) if settled else retry)
+
+    def _current(self, secret: bytes) -> Contact | None:
+        return next((contact for contact in self._book if contact.secret == secret), None)
+
+    async def _publish(self, contact: Contact, period: int) -> None:
+        wall = self._clock.wall()
+        record = ContactRecord(
+            identity=self._identity.public_key,
+            reachable_at=(ReachableAt(self._contact_points[0], contact.token.token),),
+            prekey=self._prekeys.current(wall).public,
+            revision=int(wall),
+            expires=min(int(wall) + RECORD_LIFE, (period + 2) * PERIOD),
+        )
+        peer = Peer(contact.public_key, contact.secret)
+        stored = seal_record(record, self._identity, peer, contact.role, period, self._entropy)
+        for onion in contact.contact_points:
+            if not await self._directory.put(onion, stored):
+                raise PeerError("the contact point did not take the record")
+
+    async def _look(self, contact: Contact) -> None:
+        wall = self._clock.wall()
+        author = contact.role.other
+        known = contact.whereabouts.revision if contact.whereabouts is not None else -1
+        for onion in contact.contact_points:
+            found: list[StoredRecord] = []
+            for period in lookup_periods(wall):
+                found += await self._directory.fetch(onion, record_key(contact.secret, author, period))
+                if found:
+                    break
+            for stored in newest_first(found):
+                record = open_record(
+                    stored,
+                    self._identity,
+                    contact.secret,
+                    author,
+                    expected_identity=contact.public_key or None,
+                    now=wall,
+                    newest_revision=known,
+                )
+                place = record.reachable_at[0]
+                whereabouts = Whereabouts(
+                    place.onion, place.token, record.prekey, record.revision, record.expires
+                )
+                self._book.found(contact, record.identity, whereabouts)
+                return
+        raise PeerError("no record yet")

@@ -1,0 +1,68 @@
+"""The agent's configuration: one TOML file, read by `relay.core.load_configuration`."""
+
+from pathlib import Path
+
+import msgspec
+
+from relay.core import ConfigurationError
+from relay.tor import TorSettings
+
+
+class ChaffSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[chaff]`: the random times around a call, in seconds (DESIGN.md section 6)."""
+
+    start_delay: float = 60.0
+    staggered_teardown: float = 120.0
+    dummy_interval: float = 600.0
+
+
+class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an agent is told by its owner.
+
+    `contact_points` are onion names (56 characters); `reflectors` are references as `bayonne reflector` prints them;
+    `line_address` is the local address that lines leave from (empty: whatever the system chooses).
+    """
+
+    state_directory: str
+    name: str = "me"
+    sip_listen: str = "127.0.0.1:5060"
+    line_address: str = ""
+    contact_points: tuple[str, ...] = ()
+    reflectors: tuple[str, ...] = ()
+    ring_seconds: float = 30.0
+    tor: TorSettings = msgspec.field(default_factory=TorSettings)
+    chaff: ChaffSettings = msgspec.field(default_factory=ChaffSettings)
+
+    def check(self) -> None:
+        """What types alone cannot say.  Raises `ConfigurationError` that names the key."""
+        if not self.contact_points:
+            raise ConfigurationError(
+                "contact_points: at least one is needed; ask an operator for an onion name, or run 'bayonne contact-point'"
+            )
+        if not self.reflectors:
+            raise ConfigurationError(
+                "reflectors: at least one is needed; ask an operator for a reference, or run 'bayonne reflector'"
+            )
+        for key, value in (
+            ("chaff.start_delay", self.chaff.start_delay),
+            ("chaff.staggered_teardown", self.chaff.staggered_teardown),
+        ):
+            if not 0.0 <= value <= 3600.0:
+                raise ConfigurationError(f"{key}: must lie between 0 and 3600 seconds")
+        if not 60.0 <= self.chaff.dummy_interval <= 86400.0:
+            raise ConfigurationError("chaff.dummy_interval: must lie between 60 and 86400 seconds")
+        if not 5.0 <= self.ring_seconds <= 30.0:
+            raise ConfigurationError("ring_seconds: must lie between 5 and 30")
+        listen_address(self.sip_listen)
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.state_directory).expanduser()
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Split "host:port".  Raises `ConfigurationError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigurationError("sip_listen: must be written as 127.0.0.1:5060")
+    return host, int(port)

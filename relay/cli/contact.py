@@ -1,0 +1,81 @@
+"""`bayonne contact`: the people you call.  Works on the agent's state directory; a running agent notices at once."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from relay.agent import AgentSettings, ContactBook, StateDirectory
+from relay.core import SystemEntropy, load_configuration
+from relay.identity import Invitation
+
+_config = click.option(
+    "--config", "config", type=click.Path(path_type=Path), required=True, help="The agent's TOML file."
+)
+
+
+@click.group(name="contact")
+def command() -> None:
+    """Invite, add, list and remove the people you call."""
+
+
+def _open(config: Path) -> tuple[AgentSettings, StateDirectory, ContactBook]:
+    settings = load_configuration(config, AgentSettings, environment=os.environ)
+    settings.check()
+    state = StateDirectory(settings.directory)
+    state.prepare()
+    book = ContactBook(state)
+    book.refresh()
+    return settings, state, book
+
+
+@command.command()
+@click.argument("name")
+@_config
+def invite(name: str, config: Path) -> None:
+    """Make an invitation for NAME and print it.
+
+    Hand it over where nobody else reads it: who holds it can be this contact.
+    """
+    settings, state, book = _open(config)
+    entropy = SystemEntropy()
+    identity = state.identity(entropy)
+    click.echo(book.invite(name, settings.contact_points, identity.public_key, entropy).format())
+
+
+@command.command()
+@click.argument("name")
+@click.argument("invitation")
+@_config
+def add(name: str, invitation: str, config: Path) -> None:
+    """Add the person who gave you INVITATION, under the NAME that you will dial."""
+    _, _, book = _open(config)
+    book.accept(name, Invitation.parse(invitation.strip()), SystemEntropy())
+    click.echo(f"{name} was added; 'bayonne contact list' says when a call is possible")
+
+
+@command.command(name="list")
+@click.option("--json", "as_json", is_flag=True)
+@_config
+def list_(config: Path, as_json: bool) -> None:
+    """Show your contacts and whether they can be called."""
+    _, _, book = _open(config)
+    rows = [{"name": contact.name, "known": contact.whereabouts is not None} for contact in book]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    if not rows:
+        click.echo("no contacts yet; 'bayonne contact invite NAME' makes an invitation")
+    for row in rows:
+        click.echo(f"{row['name']:<24} {'can be called' if row['known'] else 'not heard of yet'}")
+
+
+@command.command()
+@click.argument("name")
+@_config
+def remove(name: str, config: Path) -> None:
+    """Forget NAME; the token that you gave them stops working."""
+    _, _, book = _open(config)
+    book.remove(name)
+    click.echo(f"{name} was removed")

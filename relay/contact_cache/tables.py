@@ -1,0 +1,18 @@
+"""The tables.  Made with `create_all`; migrations come with the first change to them."""
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table
+
+metadata = MetaData()
+
+contact_records = Table(
+    "contact_records",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("period", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+    Index("contact_records_expires", "expires"),
+)
+"""What the outside of a sealed record shows, and nothing of who brought it or when."""

@@ -1,0 +1,175 @@
+"""From what was recorded and captured to figures, and to rows that hold or do not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from relay.core import Entropy, MisuseError
+from relay.lab.audio import Comparison, Sound, compare
+from relay.lab.demo.call import CallTimes
+from relay.lab.demo.options import LINE_ADDRESSES, PEOPLE
+from relay.lab.lines import Direction, LineSeen
+from relay.lab.metrics import ALPHA, LeakReport, Ranges, distinct_sizes, interval_summary, speech_leak
+
+LEAST_CORRELATION = 0.8
+LONGEST_DELAY_MS = 200.0
+_LEAST_SHARE = 0.25
+"""At least this share of the time must have been speech that was found in the ear, each way."""
+
+_COMPARISONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured target (DESIGN.md section 8)."""
+
+    measure: str
+    target: str
+    value: float | str
+    holds: bool
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One direction of sound: what came of it at the other ear, and how many cells were lost."""
+
+    comparison: Comparison | None
+    lost_cells: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All of one call's figures."""
+
+    setup: Mapping[str, float]
+    heard: Mapping[str, Heard]
+    lines: Mapping[str, LineSeen]
+    leaks: Mapping[str, LeakReport]
+    seconds: float
+
+
+def setup_seconds(times: CallTimes) -> dict[str, float]:
+    return {
+        "dial_to_ring": round(times.rang - times.dialled, 3),
+        "answer_to_voice": round(times.voice - times.answered, 3),
+    }
+
+
+def both_ways(
+    spoken: Mapping[str, Sound], heard: Mapping[str, Sound], lost: Mapping[str, int], times: CallTimes
+) -> dict[str, Heard]:
+    """Compare each mouth with the other ear, from the first voice both ways to the hang-up."""
+    found: dict[str, Heard] = {}
+    for mouth, ear in (PEOPLE, PEOPLE[::-1]):
+        comparison = None
+        if mouth in spoken and ear in heard:
+            comparison = compare(spoken[mouth], heard[ear], between=(times.voice, times.hung_up))
+        found[f"{mouth}_to_{ear}"] = Heard(comparison, lost.get(ear))
+    return found
+
+
+def name_lines(lines: Sequence[LineSeen]) -> dict[str, LineSeen]:
+    """Each line by whose it is; further lines of the same person are numbered from 2."""
+    named: dict[str, LineSeen] = {}
+    owners = {address: name for name, address in LINE_ADDRESSES.items()}
+    for line in sorted(lines, key=lambda one: one.start):
+        owner = owners.get(line.agent[0], "unknown")
+        name, number = owner, 2
+        while name in named:
+            name, number = f"{owner}-{number}", number + 1
+        named[name] = line
+    return named
+
+
+def find_leaks(
+    lines: Mapping[str, LineSeen], speech: Mapping[str, Ranges], times: CallTimes, entropy: Entropy
+) -> dict[str, LeakReport]:
+    """The privacy test on every direction of both lines, while both people could be heard.
+
+    Upwards a line is compared with its owner's speech, downwards with the other one's.  The threshold of
+    0.001 is for the whole call: it is divided by the number of comparisons (Bonferroni).
+    """
+    subjects: dict[str, tuple[Direction, Ranges]] = {}
+    for name, other in (PEOPLE, PEOPLE[::-1]):
+        if name in lines and name in speech and other in speech:
+            subjects[f"{name}_up"] = (lines[name].up, speech[name])
+            subjects[f"{name}_down"] = (lines[name].down, speech[other])
+    found: dict[str, LeakReport] = {}
+    for subject, (direction, ranges) in subjects.items():
+        try:
+            found[subject] = speech_leak(
+                direction.times,
+                [int(size) for size in direction.sizes],
+                ranges,
+                entropy,
+                begin=times.voice,
+                end=times.hung_up,
+                alpha=ALPHA / (_COMPARISONS * len(subjects)),
+            )
+        except MisuseError:  # too short to be tested; the row says how many directions were
+            continue
+    return found
+
+
+def line_summary(name: str, line: LineSeen, origin: float) -> dict[str, object]:
+    """A line's entry in summary.json; times in seconds after dialling."""
+    up, down = interval_summary(line.up.times), interval_summary(line.down.times)
+    return {
+        "line": name,
+        "cells_up": len(line.up.times),
+        "cells_down": len(line.down.times),
+        "distinct_sizes": distinct_sizes(line.sizes),
+        "interval_ms": asdict(up) if up else None,
+        "interval_ms_down": asdict(down) if down else None,
+        "start": round(line.start - origin, 3),
+        "stop": round(line.stop - origin, 3),
+    }
+
+
+def rows(figures: Figures) -> list[Row]:
+    """Every target of the demo, met or missed."""
+    made: list[Row] = []
+    for way, heard in figures.heard.items():
+        words, found = way.replace("_", " "), heard.comparison
+        how = "cross-correlation of microphone and ear recordings, 150-3400 Hz, both on the monotonic clock"
+        share = round(found.compared_seconds / figures.seconds, 2) if found else 0.0
+        made += [
+            Row(f"speech arrived, {words}", f"share >= {_LEAST_SHARE}", share, share >= _LEAST_SHARE, how),
+            Row(
+                f"correlation, {words}",
+                f"> {LEAST_CORRELATION}",
+                found.correlation if found else 0.0,
+                found is not None and found.correlation > LEAST_CORRELATION,
+                how,
+            ),
+            Row(
+                f"mouth-to-ear delay in ms, {words}",
+                f"<= {LONGEST_DELAY_MS:.0f}",
+                found.delay_ms if found else "none",
+                found is not None and found.delay_ms <= LONGEST_DELAY_MS,
+                "median lag, with the microphone's frame and a playout buffer of 40 ms (relay/lab/ear.py)",
+            ),
+        ]
+    sizes = sorted({size for line in figures.lines.values() for size in line.sizes})
+    lines_there = set(PEOPLE) <= set(figures.lines)
+    made.append(
+        Row(
+            "distinct cell sizes on all lines",
+            "1",
+            len(sizes),
+            lines_there and len(sizes) == 1,
+            "UDP payloads captured by the observer at the reflectors' addresses",
+        )
+    )
+    smallest = min((report.smallest_p for report in figures.leaks.values()), default=1.0)
+    threshold = min((report.alpha for report in figures.leaks.values()), default=ALPHA)
+    made.append(
+        Row(
+            "smallest p: cells during speech and silence are alike",
+            f">= {threshold:.2g}",
+            round(smallest, 5),
+            bool(figures.leaks) and not any(report.leaks for report in figures.leaks.values()),
+            f"Kolmogorov-Smirnov, blocks permuted; {len(figures.leaks)} directions, 0.001 for the whole call",
+        )
+    )
+    return made

@@ -1,0 +1,62 @@
+"""A reflector's long-lived keys, as one file keeps them, and the descriptor that they make."""
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from relay.core import Entropy
+from relay.media_reflector.descriptor import PROFILE, VALIDITY, Descriptor, sign_descriptor
+from relay.media_reflector.tickets import KEM_PRIVATE_SIZE, TicketOffice, generate_kem_key, load_kem_key
+
+_SEED_SIZE = 32
+
+
+class ReflectorKeys(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Private keys: identity (Ed25519), link (X25519), tickets (ML-KEM seed and X25519)."""
+
+    version: int
+    identity: bytes
+    static: bytes
+    kem: bytes
+
+    @classmethod
+    def generate(cls, entropy: Entropy) -> "ReflectorKeys":
+        return cls(1, entropy.token(_SEED_SIZE), entropy.token(_SEED_SIZE), generate_kem_key(entropy))
+
+    @property
+    def valid(self) -> bool:
+        sizes = (self.version, len(self.identity), len(self.static), len(self.kem))
+        return sizes == (1, _SEED_SIZE, _SEED_SIZE, KEM_PRIVATE_SIZE)
+
+    @property
+    def identity_key(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.identity)
+
+    @property
+    def public_identity(self) -> bytes:
+        return self.identity_key.public_key().public_bytes_raw()
+
+    @property
+    def static_key(self) -> X25519PrivateKey:
+        return X25519PrivateKey.from_private_bytes(self.static)
+
+    def office(self, capacity: int) -> TicketOffice:
+        """A ticket office with these keys and no tickets."""
+        return TicketOffice(load_kem_key(self.kem)[0], self.public_identity, capacity)
+
+    def signed_descriptor(self, onion: str, udp_host: str, udp_port: int, wall: float) -> bytes:
+        """A fresh signed descriptor; `wall` is the wall time now."""
+        descriptor = Descriptor(
+            version=1,
+            identity=self.public_identity,
+            onion=onion,
+            udp_host=udp_host,
+            udp_port=udp_port,
+            static_key=self.static_key.public_key().public_bytes_raw(),
+            kem_key=load_kem_key(self.kem)[1],
+            profile=PROFILE,
+            # To the hour, so that a descriptor does not say when this process started or was asked.
+            valid_from=int(wall) // 3600 * 3600,
+            valid_until=int(wall) // 3600 * 3600 + VALIDITY,
+        )
+        return sign_descriptor(descriptor, self.identity_key)

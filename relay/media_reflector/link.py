@@ -1,0 +1,51 @@
+"""One direction of a line's cells: continuous RTP headers, one SSRC, and the link SRTP once there are
+keys."""
+
+from relay.core import Entropy
+from relay.rtp.cell import CELL_SIZE, RTP_HEADER_SIZE, TIMESTAMP_STEP, LinkType
+from relay.rtp.packet import VERSION_BYTE, pack_header
+from relay.rtp.srtp import AeadSrtp
+
+PAYLOAD_TYPE = 111
+"""A dynamic payload type (RFC 3551 section 6), the same on every cell of every line."""
+
+_TYPES = [bytes((kind,)) for kind in LinkType]
+
+
+class CellSender:
+    """Makes the cells of one direction: handshake messages first, sealed cells after `keys` is set."""
+
+    __slots__ = ("_sequence_number", "_timestamp", "keys", "ssrc")
+
+    def __init__(self, ssrc: int, entropy: Entropy) -> None:
+        self.ssrc = ssrc
+        self.keys: AeadSrtp | None = None
+        # RFC 3711 section 3.3.1: random, but in the lower half, so that the receiver's first guess of the
+        # rollover counter is right whatever was lost.
+        self._sequence_number = entropy.below(1 << 15)
+        self._timestamp = entropy.below(1 << 32)
+
+    def _header(self) -> bytes:
+        header = pack_header(PAYLOAD_TYPE, self._sequence_number, self._timestamp, self.ssrc)
+        self._sequence_number = (self._sequence_number + 1) & 0xFFFF
+        self._timestamp = (self._timestamp + TIMESTAMP_STEP) & 0xFFFFFFFF
+        return header
+
+    def handshake(self, message: bytes) -> bytes:
+        """A cell around a handshake message."""
+        return self._header() + message
+
+    def seal(self, link_type: LinkType, body: bytes) -> bytes:
+        """A cell around a body."""
+        assert self.keys is not None, "the handshake comes first"
+        return self.keys.protect(self._header(), _TYPES[link_type] + body)
+
+
+def is_cell(datagram: bytes) -> bool:
+    """Whether size and header are those of a cell."""
+    return len(datagram) == CELL_SIZE and datagram[0] == VERSION_BYTE and datagram[1] == PAYLOAD_TYPE
+
+
+def cell_ssrc(datagram: bytes) -> int:
+    """The SSRC of something that `is_cell`."""
+    return int.from_bytes(datagram[8:RTP_HEADER_SIZE])

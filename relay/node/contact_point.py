@@ -1,0 +1,324 @@
+"""The contact point's process: an onion service that takes SIP on port 5060 and records on port 7221.
+
+Nothing about a connection is logged; counts are.  State: the onion's key and the records, in one directory.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from relay.contact_cache import SqlRecordStore
+from relay.core import (
+    Clock,
+    ConfigurationError,
+    Counters,
+    Entropy,
+    PeerError,
+    TransportUnavailable,
+    get_logger,
+)
+from relay.forward_publish import ContactPoint, ContactPointLimits, RecordOffice, StoredRecord
+from relay.forward_publish.buckets import REQUEST_SIZE
+from relay.forward_publish.contact_point import COUNTS
+from relay.node.sip_edge import SipEdge
+from relay.tor import OnionKey, OnionService, TorClient, TorSettings
+from relay.wire import frame, read_frame
+
+SIP_PORT = 5060
+RECORD_PORT = 7221
+SENDER_IDLE = 60.0
+"""Seconds that a connection without tokens may be silent."""
+FLOW_IDLE = 240.0
+"""Seconds that a flow may be silent; its owner pings at least every 90."""
+RECORD_IDLE = 30.0
+REQUESTS_PER_CONNECTION = 16
+
+_EXPIRE_EVERY = 3600.0
+_READ = 65536
+_KEY_FILE = "onion.key"
+
+Tap = Callable[[str, bytes], None]
+"""Called with "sip in", "sip out", "records in" or "records out", and bytes; for knowledge tests alone."""
+
+_log = get_logger("contact-point")
+
+
+class ContactPointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The TOML file of `bayonne contact-point`.
+
+    `database` is an SQLAlchemy URL; empty: SQLite in the state directory.
+    """
+
+    state_directory: str
+    database: str = ""
+    tor: TorSettings = msgspec.field(default_factory=TorSettings)
+    limits: ContactPointLimits = msgspec.field(default_factory=ContactPointLimits)
+
+    def check(self) -> None:
+        """What types alone cannot say.  Raises `ConfigurationError` that names the key."""
+        if not self.state_directory:
+            raise ConfigurationError("state_directory: must name a directory")
+        for name in self.limits.__struct_fields__:
+            if getattr(self.limits, name) <= 0:
+                raise ConfigurationError(f"limits.{name}: must be greater than 0")
+        if self.limits.tokens_per_flow > 8:
+            raise ConfigurationError("limits.tokens_per_flow: at most 8, or one flow would tell too much")
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.state_directory).expanduser()
+
+
+class Publisher(Protocol):
+    """What is needed of Tor; `relay.tor.TorClient` is one."""
+
+    async def publish(
+        self,
+        key: OnionKey | None,
+        ports: Mapping[int, tuple[str, int] | Path],
+        *,
+        proof_of_work: bool = False,
+    ) -> OnionService: ...
+
+
+class ContactPointNode:
+    """A contact point that runs in this process and reaches the world through `tor`."""
+
+    def __init__(
+        self,
+        settings: ContactPointSettings,
+        tor: Publisher,
+        clock: Clock,
+        entropy: Entropy,
+        tap: Tap | None = None,
+    ) -> None:
+        self.onion = ""
+        self.counters = Counters(COUNTS)
+        self._settings = settings
+        self._tor = tor
+        self._clock = clock
+        self._entropy = entropy
+        self._tap = tap
+        self._point: ContactPoint | None = None
+        self._office: RecordOffice | None = None
+        self._store: SqlRecordStore[StoredRecord] | None = None
+        self._service: OnionService | None = None
+        self._servers: list[asyncio.Server] = []
+        self._sockets: Path | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wakes: dict[int, asyncio.Event] = {}
+        self._record_connections = 0
+
+    async def start(self) -> None:
+        """Open the store, listen, publish; returns when the onion service can be reached."""
+        directory = self._settings.directory
+        _prepare(directory)
+        url = self._settings.database or f"sqlite+aiosqlite:///{directory / 'records.db'}"
+        self._store = await SqlRecordStore.open(url, StoredRecord)
+        self._office = RecordOffice(self._store, self._settings.limits, self.counters)
+        self._expirer = asyncio.get_running_loop().create_task(self._expire())
+        ports = {
+            SIP_PORT: await self._listen("sip", self._serve_sip),
+            RECORD_PORT: await self._listen("records", self._serve_records),
+        }
+        key = _read_key(directory / _KEY_FILE)
+        self._service = await self._tor.publish(key, ports)
+        if key is None:
+            _write_key(directory / _KEY_FILE, self._service.key)
+        self._point = ContactPoint(self._service.onion, self._settings.limits, self._entropy, self.counters)
+        self.onion = self._service.onion
+
+    async def close(self) -> None:
+        """Withdraw the onion service, close every connection and the store."""
+        if self._service is not None:
+            with suppress(TransportUnavailable):
+                await self._service.remove()
+        for server in self._servers:
+            server.close()
+        tasks = [*self._tasks]
+        if self._store is not None:
+            tasks.append(self._expirer)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._store is not None:
+            await self._store.close()
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+        _log.info("stopped", **{name: count for name, count in self.counters.snapshot().items() if count})
+
+    async def _listen(
+        self, name: str, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    ) -> tuple[str, int] | Path:
+        """Where Tor hands connections over: a socket nobody else can open, unless a foreign Tor has to."""
+
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.add(task)
+            try:
+                await serve(reader, writer)
+            except (PeerError, TimeoutError, OSError, TransportUnavailable) as error:
+                self.counters.count(_count_of(error))
+            except asyncio.CancelledError:
+                pass  # only `close` cancels; the stream machinery would report it as a failure
+            finally:
+                self._tasks.discard(task)
+                writer.close()
+
+        if self._settings.tor.mode == "own":
+            self._sockets = self._sockets or Path(tempfile.mkdtemp(prefix="bayonne-"))
+            path = self._sockets / name
+            self._servers.append(await asyncio.start_unix_server(accepted, path))
+            return path
+        server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+        self._servers.append(server)
+        host, port = server.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def _serve_sip(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        point = self._point
+        if point is None or (flow := point.open_flow(self._clock.monotonic())) is None:
+            return
+        edge = SipEdge(point, flow, self.onion, self._entropy)
+        wake = self._wakes[flow] = asyncio.Event()
+        deliverer = asyncio.get_running_loop().create_task(self._deliver(edge, wake, writer))
+        try:
+            while True:
+                async with asyncio.timeout(FLOW_IDLE if point.is_flow(flow) else SENDER_IDLE):
+                    data = await reader.read(_READ)
+                    if not data:
+                        return
+                    self._note("sip in", data)
+                    answers = edge.receive(data, self._clock.monotonic())
+                    self._note("sip out", answers)
+                    writer.write(answers)
+                    for ready in point.take_ready():
+                        self._wakes[ready].set()
+                    await writer.drain()
+        finally:
+            deliverer.cancel()
+            await asyncio.gather(deliverer, return_exceptions=True)
+            del self._wakes[flow]
+            point.close_flow(flow)
+
+    async def _deliver(self, edge: SipEdge, wake: asyncio.Event, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                await wake.wait()
+                wake.clear()
+                while (message := edge.next_delivery()) is not None:
+                    self._note("sip out", message)
+                    writer.write(message)
+                    await writer.drain()
+
+    async def _serve_records(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        office = self._office
+        if office is None or self._record_connections >= self._settings.limits.record_connections:
+            self.counters.count("connections over the limit")
+            return
+        self._record_connections += 1
+        try:
+            for served in range(REQUESTS_PER_CONNECTION):
+                try:
+                    async with asyncio.timeout(RECORD_IDLE):
+                        request = await read_frame(reader, REQUEST_SIZE)
+                except PeerError:
+                    if served and reader.at_eof():
+                        return
+                    raise
+                self._note("records in", request)
+                answer = await office.answer(request, self._clock.wall())
+                self._note("records out", answer)
+                writer.write(frame(answer))
+                async with asyncio.timeout(RECORD_IDLE):
+                    await writer.drain()
+        finally:
+            self._record_connections -= 1
+
+    async def _expire(self) -> None:
+        while self._office is not None:
+            with suppress(TransportUnavailable):
+                await self._office.expire(self._clock.wall())
+            await asyncio.sleep(_EXPIRE_EVERY)
+
+    def _note(self, stream: str, data: bytes) -> None:
+        if self._tap is not None and data:
+            self._tap(stream, data)
+
+
+def _prepare(directory: Path) -> None:
+    """Make the state directory, private to its owner.  Raises `ConfigurationError`."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+    except OSError as error:
+        raise ConfigurationError(f"state_directory: cannot be used ({error.strerror})") from None
+
+
+def _read_key(path: Path) -> OnionKey | None:
+    try:
+        return OnionKey.from_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"state_directory: {path.name} in it cannot be read") from None
+
+
+def _write_key(path: Path, key: OnionKey) -> None:
+    """Whole and private, or not at all."""
+    temporary = path.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(key.to_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _count_of(error: Exception) -> str:
+    match error:
+        case PeerError():
+            return "streams malformed"
+        case TransportUnavailable():
+            return "store failures"
+        case TimeoutError():
+            return "connections idle"
+        case _:
+            return "connections lost"
+
+
+async def run(
+    settings: ContactPointSettings, clock: Clock, entropy: Entropy, on_ready: Callable[[str], None]
+) -> None:
+    """Run until SIGTERM or SIGINT.  Raises `TransportUnavailable` when Tor cannot be had, or is lost."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await _serve(settings, clock, entropy, on_ready)
+
+
+async def _serve(
+    settings: ContactPointSettings, clock: Clock, entropy: Entropy, on_ready: Callable[[str], None]
+) -> None:
+    _prepare(settings.directory)
+    tor = await TorClient.launch(settings.tor, settings.directory, clock)
+    node = ContactPointNode(settings, tor, clock, entropy)
+    try:
+        await node.start()
+        on_ready(node.onion)
+        _log.info("ready")
+        raise TransportUnavailable(await tor.wait_lost())
+    finally:
+        await node.close()
+        await tor.close()

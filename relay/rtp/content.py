@@ -1,0 +1,209 @@
+"""What the 111 bytes inside the end-to-end encryption hold: chunks of datagrams, then zeros.
+
+A chunk is one byte of kind and flags, one byte of length and its data; a piece of a larger datagram has a
+rolling piece number in between, so that a lost cell cannot splice two datagrams together. Every content is
+111 bytes, with voice and without.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import IntEnum
+
+from relay.core import Counters, MisuseError, PeerError
+from relay.rtp.cell import CONTENT_SIZE
+
+_FIRST = 0x80
+_LAST = 0x40
+_KIND_MASK = 0x0F
+_WHOLE_HEADER = 2
+_PIECE_HEADER = 3
+
+MAX_VOICE_QUEUED = 2
+MAX_VOICE_SIZE = 3 * (CONTENT_SIZE - _PIECE_HEADER)
+"""A 60 ms packet of a telephone that ignores our 20 ms fits in three cells; nothing larger is voice."""
+MAX_DATAGRAM = 4096
+MAX_QUEUED = 16 * 1024
+STALE_AFTER = 2.0
+"""Seconds without progress after which a half-received datagram is given up."""
+
+
+class Kind(IntEnum):
+    """What a datagram inside a cell is.  Zero is the filling."""
+
+    VOICE = 1
+    CONTROL = 2
+    RTCP = 3
+    ZRTP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One datagram as it was offered at the other end."""
+
+    kind: Kind
+    data: bytes
+
+
+class _Outgoing:
+    __slots__ = ("data", "kind", "position")
+
+    def __init__(self, kind: Kind, data: bytes) -> None:
+        self.kind = kind
+        self.data = data
+        self.position = 0
+
+
+class ContentPacker:
+    """Queues datagrams and gives exactly one content for every cell, voice first.
+
+    At most two voice frames wait; the oldest is dropped.  Counters: `voice_dropped`, `voice_oversized`,
+    `queue_full`.
+    """
+
+    def __init__(self) -> None:
+        self.counters = Counters(("voice_dropped", "voice_oversized", "queue_full"))
+        self._voice: deque[_Outgoing] = deque()
+        self._other: deque[_Outgoing] = deque()
+        self._other_size = 0
+        self._numbers = dict.fromkeys(Kind, 0)
+
+    def offer_voice(self, data: bytes) -> None:
+        """Queue one voice datagram; a larger one than `MAX_VOICE_SIZE`, or an empty one, is counted and
+        dropped."""
+        if not 0 < len(data) <= MAX_VOICE_SIZE:
+            self.counters.count("voice_oversized")
+            return
+        if len(self._voice) == MAX_VOICE_QUEUED:
+            self._voice.popleft()
+            self.counters.count("voice_dropped")
+        self._voice.append(_Outgoing(Kind.VOICE, data))
+
+    def offer_control(self, data: bytes) -> bool:
+        """Queue one control datagram; False (and counted) when the queue is full."""
+        return self.offer(Kind.CONTROL, data)
+
+    def offer(self, kind: Kind, data: bytes) -> bool:
+        """Queue a datagram of 1 to `MAX_DATAGRAM` bytes of any kind but voice, in order of offering."""
+        if kind is Kind.VOICE or not 0 < len(data) <= MAX_DATAGRAM:
+            raise MisuseError("not a datagram for the spare bytes of a cell")
+        if self._other_size + len(data) > MAX_QUEUED:
+            self.counters.count("queue_full")
+            return False
+        self._other.append(_Outgoing(kind, data))
+        self._other_size += len(data)
+        return True
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._voice and not self._other
+
+    def next(self) -> bytes:
+        """The content of the next cell: always `CONTENT_SIZE` bytes."""
+        content = bytearray()
+        while self._voice and self._take(content, self._voice[0], whole_only=bool(content)):
+            self._drop_finished(self._voice)
+        while self._other and self._take(content, self._other[0], whole_only=False):
+            if (size := self._drop_finished(self._other)) is None:
+                break
+            self._other_size -= size
+        return bytes(content) + bytes(CONTENT_SIZE - len(content))
+
+    @staticmethod
+    def _drop_finished(queue: deque[_Outgoing]) -> int | None:
+        if queue[0].position < len(queue[0].data):
+            return None
+        return len(queue.popleft().data)
+
+    def _take(self, content: bytearray, item: _Outgoing, *, whole_only: bool) -> bool:
+        """Append as much of `item` as fits; False when nothing did."""
+        room = CONTENT_SIZE - len(content)
+        size = len(item.data)
+        if item.position == 0 and size + _WHOLE_HEADER <= room:
+            content += bytes((item.kind | _FIRST | _LAST, size)) + item.data
+            item.position = size
+            return True
+        if whole_only or room <= _PIECE_HEADER:
+            return False
+        piece = item.data[item.position : item.position + room - _PIECE_HEADER]
+        flags = (_FIRST if item.position == 0 else 0) | (_LAST if item.position + len(piece) == size else 0)
+        number = self._numbers[item.kind]
+        self._numbers[item.kind] = (number + 1) & 0xFF
+        content += bytes((item.kind | flags, len(piece), number)) + piece
+        item.position += len(piece)
+        return True
+
+
+class _Incoming:
+    __slots__ = ("data", "deadline", "expected")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.expected = -1
+        self.deadline = 0.0
+
+
+class ContentUnpacker:
+    """Takes contents in the order of arrival and gives the datagrams that are whole.
+
+    Never raises on what a peer sent.  Counters: `malformed` contents (what stood before the fault counts),
+    `incomplete` datagrams given up, `oversized` datagrams.
+    """
+
+    def __init__(self) -> None:
+        self.counters = Counters(("malformed", "incomplete", "oversized"))
+        self._partial = {kind: _Incoming() for kind in Kind}
+
+    def receive(self, content: bytes, now: float) -> list[Datagram]:
+        datagrams: list[Datagram] = []
+        try:
+            self._read(content, now, datagrams)
+        except PeerError:
+            self.counters.count("malformed")
+        return datagrams
+
+    def _read(self, content: bytes, now: float, datagrams: list[Datagram]) -> None:
+        position = 0
+        while position < len(content) and content[position]:
+            head = content[position]
+            if head & 0x30 or not 1 <= head & _KIND_MASK <= max(Kind):
+                raise PeerError("unknown chunk")
+            kind = Kind(head & _KIND_MASK)
+            whole = head & (_FIRST | _LAST) == _FIRST | _LAST
+            start = position + (_WHOLE_HEADER if whole else _PIECE_HEADER)
+            end = start + (content[position + 1] if start <= len(content) else 0)
+            if end > len(content) or end == start:
+                raise PeerError("truncated")
+            piece = content[start:end]
+            if whole:
+                datagrams.append(Datagram(kind, piece))
+            else:
+                self._join(kind, head, content[start - 1], piece, now, datagrams)
+            position = end
+        if any(content[position:]):
+            raise PeerError("bad padding")
+
+    def _join(
+        self, kind: Kind, head: int, number: int, piece: bytes, now: float, datagrams: list[Datagram]
+    ) -> None:
+        partial = self._partial[kind]
+        if head & _FIRST:
+            if partial.data:
+                self.counters.count("incomplete")
+            partial.data = bytearray(piece)
+        elif not partial.data or number != partial.expected or now > partial.deadline:
+            if partial.data:
+                self.counters.count("incomplete")
+            partial.data = bytearray()
+            return
+        else:
+            partial.data += piece
+        if len(partial.data) > MAX_DATAGRAM:
+            self.counters.count("oversized")
+            partial.data = bytearray()
+            return
+        partial.expected = (number + 1) & 0xFF
+        partial.deadline = now + STALE_AFTER
+        if head & _LAST:
+            datagrams.append(Datagram(kind, bytes(partial.data)))
+            partial.data = bytearray()

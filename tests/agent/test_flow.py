@@ -1,0 +1,340 @@
+"""The agent's flow against a real contact point in this process: binding, messages, loss and return."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relay.agent.directory import Directory
+from relay.agent.flow import FlowClient, FlowTimes, MessageSender
+from relay.agent.flow_session import FlowSession
+from relay.core import ManualClock, MisuseError, PeerError, SeededEntropy, SystemEntropy, TransportUnavailable
+from relay.forward_publish import (
+    PERIOD,
+    SEALED_SIZE,
+    ContactRecord,
+    Peer,
+    Prekey,
+    ReachableAt,
+    Role,
+    StoredRecord,
+    TokenKey,
+    current_period,
+    lookup_periods,
+    record_key,
+    seal_record,
+)
+from relay.identity import Identity
+from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.sip import MessageStream, Request, Response
+from relay.tor import OnionKey, OnionService, TorSettings
+
+ONION = "b" * 56
+BODY = bytes(range(256)) * 16
+QUICK = FlowTimes(ping=60.0, answer=3.0, first_backoff=0.02, most_backoff=0.05)
+_UNTIL = 5.0
+
+
+class LoopbackTor:
+    """Publishes and opens, as Tor would, on this machine's own sockets; can be cut off."""
+
+    def __init__(self) -> None:
+        self.ports: dict[int, tuple[str, int] | Path] = {}
+        self.isolations: list[str] = []
+        self.cut = False
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def publish(
+        self,
+        key: OnionKey | None,
+        ports: Mapping[int, tuple[str, int] | Path],
+        *,
+        proof_of_work: bool = False,
+    ) -> OnionService:
+        self.ports = dict(ports)
+        return OnionService(ONION, OnionKey("ED25519-V3:kept"), self._remove)
+
+    async def _remove(self) -> None:
+        self.ports = {}
+
+    async def open(
+        self, onion: str, port: int, *, isolation: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self.isolations.append(isolation)
+        target = self.ports.get(port)
+        if self.cut or onion != ONION or not isinstance(target, Path):
+            raise TransportUnavailable("nobody there")
+        reader, writer = await asyncio.open_unix_connection(target)
+        self.writers.append(writer)
+        return reader, writer
+
+    def lose_everything(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+        self.writers.clear()
+
+
+class Inbox:
+    """Collects what comes down a flow."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    def __call__(self, token: str, body: bytes) -> None:
+        self.queue.put_nowait((token, body))
+
+    async def next(self) -> tuple[str, bytes]:
+        async with asyncio.timeout(_UNTIL):
+            return await self.queue.get()
+
+
+@pytest.fixture
+async def tor(tmp_path: Path) -> AsyncIterator[LoopbackTor]:
+    loopback = LoopbackTor()
+    settings = ContactPointSettings(str(tmp_path / "state"), tor=TorSettings())
+    node = ContactPointNode(settings, loopback, ManualClock(), SystemEntropy())
+    await node.start()
+    yield loopback
+    await node.close()
+
+
+def keys(count: int) -> list[TokenKey]:
+    return [TokenKey.generate(SystemEntropy()) for _ in range(count)]
+
+
+async def test_messages_come_down_for_every_token(tor: LoopbackTor) -> None:
+    inbox, tokens = Inbox(), keys(8)
+    flow = FlowClient(tor, ONION, tokens, SystemEntropy(), inbox, times=QUICK)
+    assert not flow.connected
+    flow.start()
+    try:
+        await flow.wait_connected(_UNTIL)
+        for key in (tokens[0], tokens[7]):
+            await flow.send(ONION, key.token, BODY)
+            assert await inbox.next() == (key.token, BODY)
+        await flow.send(ONION, keys(1)[0].token, BODY)  # nobody has it; the sender cannot tell
+        with pytest.raises(MisuseError):
+            flow.add_token(keys(1)[0])
+    finally:
+        await flow.close()
+    assert not flow.connected
+
+
+async def test_every_target_has_a_circuit_of_its_own_and_the_flow_another(tor: LoopbackTor) -> None:
+    first, second = keys(2)
+    flow = FlowClient(tor, ONION, [first], SystemEntropy(), Inbox(), times=QUICK)
+    flow.start()
+    try:
+        await flow.wait_connected(_UNTIL)
+        for key in (first, first, second):
+            await flow.send(ONION, key.token, BODY)
+    finally:
+        await flow.close()
+    flow_label, one, again, other = tor.isolations
+    assert one == again
+    assert len({flow_label, one, other}) == 3
+    assert not any(key.token[:8] in label for key in (first, second) for label in tor.isolations)
+
+
+async def test_a_lost_flow_comes_back_with_its_tokens(tor: LoopbackTor) -> None:
+    inbox, changes, (key,) = Inbox(), list[bool](), keys(1)
+    flow = FlowClient(tor, ONION, [key], SystemEntropy(), inbox, on_change=changes.append, times=QUICK)
+    tor.cut = True
+    flow.start()
+    try:
+        with pytest.raises(TransportUnavailable):
+            await flow.wait_connected(0.1)
+        tor.cut = False
+        await flow.wait_connected(_UNTIL)
+        tor.lose_everything()
+        async with asyncio.timeout(_UNTIL):
+            while changes != [True, False, True]:
+                await asyncio.sleep(0.01)
+        await flow.send(ONION, key.token, BODY)
+        assert await inbox.next() == (key.token, BODY)
+    finally:
+        await flow.close()
+    assert len({label for label in tor.isolations if label.startswith("flow-")}) == len(
+        [label for label in tor.isolations if label.startswith("flow-")]
+    )
+
+
+async def test_tokens_come_and_go_on_a_flow_that_is_up(tor: LoopbackTor) -> None:
+    inbox, (first, second) = Inbox(), keys(2)
+    flow = FlowClient(tor, ONION, [first], SystemEntropy(), inbox, times=QUICK)
+    flow.start()
+    try:
+        await flow.wait_connected(_UNTIL)
+        flow.add_token(second)
+        assert not flow.connected
+        await flow.wait_connected(_UNTIL)
+        await flow.send(ONION, second.token, BODY)
+        assert await inbox.next() == (second.token, BODY)
+        flow.remove_token(first.token)
+        await flow.send(ONION, first.token, BODY)
+        await flow.send(ONION, second.token, BODY)
+        assert await inbox.next() == (second.token, BODY)
+        assert flow.tokens == {second.token}
+    finally:
+        await flow.close()
+
+
+async def test_a_failing_handler_does_not_end_the_flow(tor: LoopbackTor) -> None:
+    inbox, (key,) = Inbox(), keys(1)
+    errors = iter([PeerError("replayed"), RuntimeError("bug")])
+
+    def handler(token: str, body: bytes) -> None:
+        for error in errors:
+            raise error
+        inbox(token, body)
+
+    flow = FlowClient(tor, ONION, [key], SystemEntropy(), handler, times=QUICK)
+    flow.start()
+    try:
+        await flow.wait_connected(_UNTIL)
+        for _ in range(3):
+            await flow.send(ONION, key.token, BODY)
+        assert await inbox.next() == (key.token, BODY)
+        assert flow.connected
+    finally:
+        await flow.close()
+
+
+class SilentTor:
+    """A contact point that answers a connection with fixed bytes, then with nothing."""
+
+    def __init__(self, says: bytes) -> None:
+        self.says = says
+        self.connections = 0
+        self.heard = b""
+
+    async def open(
+        self, onion: str, port: int, *, isolation: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self.connections += 1
+        return await asyncio.open_connection(*self.address)
+
+    async def __aenter__(self) -> "SilentTor":
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(self.says)
+            while data := await reader.read(65536):
+                self.heard += data
+            writer.close()
+
+        self.server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        self.address = self.server.sockets[0].getsockname()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+
+
+@pytest.mark.parametrize("says", [b"", b"garbage\r\n\r\n", b"SIP/2.0 202 Accepted\r\n\r\n"])
+async def test_a_contact_point_that_talks_nonsense_is_unavailable(says: bytes) -> None:
+    async with SilentTor(says) as tor:
+        sender = MessageSender(tor, SystemEntropy(), replace(QUICK, answer=0.2))
+        with pytest.raises(TransportUnavailable):
+            await sender.send(ONION, keys(1)[0].token, BODY)
+        directory = Directory(tor, SystemEntropy(), timeout=0.2)
+        with pytest.raises(TransportUnavailable):
+            await directory.fetch(ONION, bytes(32))
+
+
+async def test_a_contact_point_that_never_binds_is_left_and_tried_again() -> None:
+    async with SilentTor(b"") as tor:
+        flow = FlowClient(tor, ONION, keys(1), SystemEntropy(), Inbox(), times=replace(QUICK, answer=0.05))
+        flow.start()
+        try:
+            async with asyncio.timeout(_UNTIL):
+                while tor.connections < 3:
+                    await asyncio.sleep(0.01)
+        finally:
+            await flow.close()
+
+
+async def test_a_ping_without_an_answer_ends_the_connection(tor: LoopbackTor) -> None:
+    flow = FlowClient(
+        tor, ONION, keys(1), SystemEntropy(), Inbox(), times=replace(QUICK, ping=0.1, answer=0.2)
+    )
+    flow.start()
+    try:
+        await flow.wait_connected(_UNTIL)
+        await asyncio.sleep(0.8)  # several pings, all answered
+        assert len(tor.isolations) == 1
+        assert flow.connected
+        session = flow._session
+        assert session is not None
+        assert session.pongs >= 1
+        session._stream = MessageStream(expects_pongs=False)  # from now on no pong is seen
+        async with asyncio.timeout(_UNTIL):
+            while len(tor.isolations) < 2:
+                await asyncio.sleep(0.01)
+    finally:
+        await flow.close()
+
+
+def test_what_leaves_names_nobody_and_differs_only_in_what_is_random() -> None:
+    key = TokenKey.generate(SeededEntropy("token"))
+    shapes = set()
+    for seed in range(3):
+        (message,) = MessageStream().receive(FlowSession(ONION, SeededEntropy(seed)).register(key))
+        assert isinstance(message, Request)
+        assert str(message.from_.uri) == "sip:anonymous@anonymous.invalid"
+        assert message.via.host == "anonymous.invalid"
+        shapes.add((message.method, message.uri, tuple(name for name, _ in message.headers.items())))
+        assert "User-Agent" not in message.headers
+    assert len(shapes) == 1
+
+
+def test_a_session_survives_answers_it_did_not_ask_for() -> None:
+    session = FlowSession(ONION, SeededEntropy(1))
+    (message,) = MessageStream().receive(session.register(TokenKey.generate(SeededEntropy(2))))
+    assert isinstance(message, Request)
+
+    def answer(status: int, challenge: str = "") -> bytes:
+        response = Response(status, "", message.headers.copy())
+        if challenge:
+            response.headers.add("WWW-Authenticate", challenge)
+        return response.to_bytes()
+
+    with pytest.raises(PeerError):
+        session.receive(answer(401, 'Digest realm="x"'))
+    assert session.receive(answer(100)) == b""
+    assert session.receive(answer(403)) == b""
+    assert session.receive(answer(200)) == b""  # too late: that registration is over
+    assert (len(session.bound), len(session.refused)) == (0, 1)
+    wrong_size = Request("MESSAGE", f"sip:t@{ONION}.onion", message.headers.copy(), bytes(SEALED_SIZE - 1))
+    wrong_size.headers.set("CSeq", "1 MESSAGE")
+    assert session.receive(wrong_size.to_bytes()).startswith(b"SIP/2.0 200")
+    assert session.messages == []
+
+
+async def test_records_are_put_and_found_by_bucket(tor: LoopbackTor) -> None:
+    entropy, now = SystemEntropy(), ManualClock().wall()
+    alice, bob, secret = Identity.generate(entropy), Identity.generate(entropy), entropy.token(32)
+    directory = Directory(tor, entropy, timeout=_UNTIL)
+
+    def stored(revision: int) -> StoredRecord:
+        record = ContactRecord(
+            alice.public_key,
+            (ReachableAt(ONION, TokenKey.generate(entropy).token),),
+            Prekey.generate(entropy, now).public,
+            revision,
+            int(now) + PERIOD,
+        )
+        peer = Peer(bob.public_key, secret)
+        return seal_record(record, alice, peer, Role.INVITEE, current_period(now), entropy)
+
+    wanted = [record_key(secret, Role.INVITEE, period) for period in lookup_periods(now)]
+    assert await directory.fetch_any(ONION, wanted) == []
+    newer = stored(2)
+    assert await directory.put(ONION, newer)
+    assert not await directory.put(ONION, stored(1))
+    assert await directory.fetch_any(ONION, wanted) == [newer]
+    assert await directory.fetch(ONION, wanted[0]) == [newer]
+    assert await directory.fetch(ONION, wanted[1]) == []
+    assert len(set(tor.isolations)) == len(tor.isolations) == 6
+    with pytest.raises(TransportUnavailable):
+        await directory.fetch("c" * 56, wanted[0])

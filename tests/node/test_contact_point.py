@@ -1,0 +1,270 @@
+"""The contact point in this process: bind, message, records, and what hostile streams get."""
+
+import asyncio
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.core import SystemEntropy
+from relay.forward_publish import (
+    ANSWER_SIZE,
+    SEALED_SIZE,
+    ContactPointLimits,
+    RecordRequest,
+    RequestKind,
+    TokenKey,
+)
+from relay.forward_publish.binding_text import format_credentials, parse_challenge
+from relay.forward_publish.buckets import REQUEST_SIZE
+from relay.sip import Headers, Message, MessageStream, Request, Response
+from relay.wire import exchange, frame, read_frame
+
+Node = Any  # the fixtures of conftest.py, which cannot be imported by name
+ONION = "b" * 56
+BODY = bytes(range(256)) * 16
+_UNTIL = 5.0
+
+
+class Caller:
+    """One SIP connection to the node, spoken by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.stream = MessageStream(expects_pongs=True)
+        self.waiting: list[Message] = []
+
+    @classmethod
+    async def to(cls, tor: Any) -> "Caller":
+        return cls(*await tor.open(ONION, 5060, isolation="test"))
+
+    async def next(self) -> Message:
+        async with asyncio.timeout(_UNTIL):
+            while not self.waiting:
+                data = await self.reader.read(65536)
+                assert data, "closed"
+                self.waiting += self.stream.receive(data)
+        return self.waiting.pop(0)
+
+    async def ask(self, request: Request) -> Response:
+        self.writer.write(request.to_bytes())
+        answer = await self.next()
+        assert isinstance(answer, Response)
+        return answer
+
+    async def wait_closed(self) -> None:
+        """Return once the other side has closed; fails when it does not."""
+        try:
+            async with asyncio.timeout(_UNTIL):
+                while await self.reader.read(65536):
+                    pass
+        except ConnectionError:
+            pass
+        finally:
+            self.writer.close()
+
+
+def request(method: str, token: str, body: bytes = b"", *, host: str = f"{ONION}.onion") -> Request:
+    uri = f"sip:{token}@{host};transport=tcp"
+    headers = Headers(
+        [
+            ("Via", "SIP/2.0/TCP anonymous.invalid;branch=z9hG4bKx"),
+            ("Max-Forwards", "70"),
+            ("From", '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'),
+            ("To", f"<{uri}>"),
+            ("Call-ID", "call"),
+            ("CSeq", f"1 {method}"),
+        ]
+    )
+    if body:
+        headers.add("Content-Type", "application/vnd.bayonne.sealed")
+    return Request(method, uri, headers, body)
+
+
+async def bind(caller: Caller, key: TokenKey, *, expires: str = "3600", onion: str = ONION) -> int:
+    register = request("REGISTER", key.token)
+    register.headers.add("Expires", expires)
+    challenge = await caller.ask(register)
+    assert challenge.status == 401
+    nonce = parse_challenge(challenge.headers.get("WWW-Authenticate") or "")
+    register.headers.add("Authorization", format_credentials(key.answer(nonce, onion)))
+    return (await caller.ask(register)).status
+
+
+@pytest.mark.parametrize("mode", ["own", "running"])
+async def test_a_message_goes_down_the_flow_and_the_sender_is_told_202(start_node: Node, mode: str) -> None:
+    node, tor = await start_node(mode=mode)
+    listener, sender = await Caller.to(tor), await Caller.to(tor)
+    key = TokenKey.generate(SystemEntropy())
+    assert await bind(listener, key) == 200
+    answer = await sender.ask(request("MESSAGE", key.token, BODY))
+    assert (answer.status, answer.body) == (202, b"")
+    came = await listener.next()
+    assert isinstance(came, Request)
+    assert (came.method, came.body, came.to.sip_uri.user) == ("MESSAGE", BODY, key.token)
+    assert node.counters["messages forwarded"] == 1
+
+
+async def test_the_sender_cannot_tell_whether_a_token_is_bound(start_node: Node) -> None:
+    node, tor = await start_node()
+    listener, sender = await Caller.to(tor), await Caller.to(tor)
+    bound, unbound = TokenKey.generate(SystemEntropy()), TokenKey.generate(SystemEntropy())
+    assert await bind(listener, bound) == 200
+    answers = [await sender.ask(request("MESSAGE", key.token, BODY)) for key in (bound, unbound)]
+    for answer in answers:
+        assert answer.to.tag
+        answer.headers.remove("To")  # it names the token that was asked for
+    assert answers[0].to_bytes() == answers[1].to_bytes()
+    assert node.counters["messages without a flow"] == 1
+
+
+async def test_bindings_are_proved_and_can_be_taken_back(start_node: Node) -> None:
+    node, tor = await start_node()
+    listener, sender = await Caller.to(tor), await Caller.to(tor)
+    key = TokenKey.generate(SystemEntropy())
+    forged = TokenKey(TokenKey.generate(SystemEntropy()).seed, key.token)
+    assert await bind(listener, forged) == 403
+    assert await bind(listener, key, onion="c" * 56) == 403
+    assert await bind(listener, key) == 200
+    assert await bind(listener, key, expires="0") == 200
+    assert (await sender.ask(request("MESSAGE", key.token, BODY))).status == 202
+    assert node.counters["messages without a flow"] == 1
+    assert (await listener.ask(request("REGISTER", "alice"))).status == 404
+    assert (await listener.ask(request("REGISTER", key.token, host="example.onion"))).status == 404
+
+
+async def test_the_end_of_a_flow_frees_its_tokens(start_node: Node) -> None:
+    node, tor = await start_node()
+    listener, sender = await Caller.to(tor), await Caller.to(tor)
+    key = TokenKey.generate(SystemEntropy())
+    await bind(listener, key)
+    listener.writer.close()
+    await listener.writer.wait_closed()
+    for _ in range(100):
+        if node._point.tokens == 0:
+            break
+        await asyncio.sleep(0.01)
+    assert (node._point.tokens, node._point.flows) == (0, 1)
+    assert (await sender.ask(request("MESSAGE", key.token, BODY))).status == 202
+
+
+async def test_what_else_is_asked(start_node: Node) -> None:
+    _, tor = await start_node()
+    caller = await Caller.to(tor)
+    statuses = {}
+    for method in ("INVITE", "SUBSCRIBE", "BYE", "OPTIONS"):
+        statuses[method] = (await caller.ask(request(method, "alice"))).status
+    assert statuses == {"INVITE": 405, "SUBSCRIBE": 405, "BYE": 405, "OPTIONS": 200}
+    token = TokenKey.generate(SystemEntropy()).token
+    assert (await caller.ask(request("MESSAGE", token, BODY[1:]))).status == 400
+    assert (await caller.ask(request("MESSAGE", token, BODY + b"x"))).status == 413
+    text = request("MESSAGE", token, BODY)
+    text.headers.set("Content-Type", "text/plain")
+    assert (await caller.ask(text)).status == 415
+    caller.writer.write(b"\r\n\r\n")
+    caller.writer.write(request("ACK", "alice").to_bytes())
+    assert (await caller.ask(request("OPTIONS", "alice"))).status == 200
+    assert caller.stream.pongs == 1
+
+
+def _lying_length() -> bytes:
+    return (
+        request("MESSAGE", "a" * 52, BODY)
+        .to_bytes()
+        .replace(b"Content-Length: 4096", b"Content-Length: 4000")
+        * 2
+    )
+
+
+HOSTILE = {
+    "garbage": b"\x00\xff\x80garbage\r\n\r\n",
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "64 kB of head": b"MESSAGE sip:a@b SIP/2.0\r\nSubject: " + b"x" * 65536,
+    "64 kB of body": request("MESSAGE", "a" * 52, bytes(60000)).to_bytes(),
+    "a length that is too short": _lying_length(),
+    "a length without end": b"MESSAGE sip:a@b SIP/2.0\r\nContent-Length: 99999999999\r\n\r\n",
+    "a negative length": b"MESSAGE sip:a@b SIP/2.0\r\nContent-Length: -1\r\n\r\n",
+    "no length": request("OPTIONS", "a").to_bytes().replace(b"Content-Length: 0\r\n", b""),
+    "folded nonsense": b"OPTIONS sip:a@b SIP/2.0\r\nFrom:\r\n  \r\n\tx\r\nContent-Length: 0\r\n\r\n",
+    "another scheme": request("MESSAGE", "a" * 52, BODY)
+    .to_bytes()
+    .replace(b"MESSAGE sip:", b"MESSAGE tel:", 1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_streams_are_closed_and_counted(start_node: Node, name: str) -> None:
+    node, tor = await start_node()
+    bystander, caller = await Caller.to(tor), await Caller.to(tor)
+    caller.writer.write(HOSTILE[name])
+    await caller.wait_closed()
+    assert node.counters["streams malformed"] == 1
+    assert (await bystander.ask(request("OPTIONS", "a"))).status == 200
+
+
+async def test_too_many_requests_or_connections(start_node: Node) -> None:
+    node, tor = await start_node(limits=ContactPointLimits(connections=2, burst=5))
+    flooder, bystander = await Caller.to(tor), await Caller.to(tor)
+    assert (await bystander.ask(request("OPTIONS", "a"))).status == 200
+    await (await Caller.to(tor)).wait_closed()
+    assert node.counters["flows refused"] == 1
+    flooder.writer.write(request("OPTIONS", "a").to_bytes() * 100)
+    await flooder.wait_closed()
+    assert node.counters["messages over the rate"] == 1
+
+
+async def test_records_over_the_stream(start_node: Node) -> None:
+    node, tor = await start_node()
+    fetch = RecordRequest(RequestKind.FETCH).to_bytes()
+    answer = await exchange(tor, ONION, 7221, fetch, isolation="r", limit=ANSWER_SIZE)
+    assert len(answer) == ANSWER_SIZE
+    reader, writer = await tor.open(ONION, 7221, isolation="r")
+    for _ in range(2):
+        writer.write(frame(fetch))
+        assert len(await read_frame(reader, ANSWER_SIZE)) == ANSWER_SIZE
+    writer.close()
+    assert node.counters["streams malformed"] == 0
+    for hostile in (b"\xff" * 8, frame(bytes(REQUEST_SIZE)), frame(b"x" * 10), frame(fetch)[:-1]):
+        reader, writer = await tor.open(ONION, 7221, isolation="r")
+        writer.write(hostile)
+        writer.write_eof()
+        async with asyncio.timeout(_UNTIL):
+            assert await reader.read() == b""
+        writer.close()
+    assert node.counters["streams malformed"] == 4
+
+
+async def test_state_is_private_and_the_key_is_kept(start_node: Node, tmp_path: Path) -> None:
+    node, tor = await start_node()
+    sockets = [path for path in tor.ports.values() if isinstance(path, Path)]
+    directory = tmp_path / "state"
+    for path, mode in ((directory, 0o700), (directory / "onion.key", 0o600), (sockets[0].parent, 0o700)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    await node.close()
+    assert not sockets[0].parent.exists()
+    _, again = await start_node()
+    assert [key.text for key in again.keys] == ["ED25519-V3:kept"]
+
+
+async def test_nothing_about_a_message_reaches_log_or_disk(
+    start_node: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    taps: list[tuple[str, bytes]] = []
+    node, tor = await start_node(taps=taps)
+    listener, sender = await Caller.to(tor), await Caller.to(tor)
+    key = TokenKey.generate(SystemEntropy())
+    await bind(listener, key)
+    await sender.ask(request("MESSAGE", key.token, BODY))
+    await listener.next()
+    await node.close()
+    assert {stream for stream, _ in taps} == {"sip in", "sip out"}
+    assert any(BODY in data for _, data in taps)  # the tap sees what is looked for below
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
+    printed = "".join(capfd.readouterr())
+    assert len(BODY) == SEALED_SIZE
+    assert BODY[:64] not in kept
+    assert key.token.encode() not in kept
+    assert key.token not in printed
+    assert "stopped" in printed  # so that the log was looked at
+    assert ONION not in printed
