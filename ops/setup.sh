@@ -27,27 +27,29 @@ say() { printf 'setup: %s\n' "$*"; }
 
 fail() {
     printf 'setup: %s\n' "$1" >&2
-    printf '       %s\n' "${@:2}" >&2
+    if [ $# -gt 1 ]; then printf '       %s\n' "${@:2}" >&2; fi
     exit 1
 }
 
 # step TEXT COMMAND...: runs it into the log; says what it does, and every ten seconds that it still does.
 step() {
-    local text=$1 began=$SECONDS worker
+    local text=$1 began=$SECONDS ticks=0 worker
     shift
     say "$text ..."
     printf '\n== %s\n' "$text" >>"$log"
+    # A process group of its own, so that Ctrl-C can end all of it.
+    set -m
     "$@" >>"$log" 2>&1 9>&- &
     worker=$!
-    trap 'kill $worker 2>/dev/null || true; exit 130' INT TERM
+    set +m
+    trap 'kill -- -$worker 2>/dev/null || true; echo "setup: stopped" >&2; exit 130' INT TERM
     while kill -0 "$worker" 2>/dev/null; do
         sleep 0.2
-        if (((SECONDS - began) / 10 > ${ticks:=0})); then
+        if (((SECONDS - began) / 10 > ticks)); then
             ticks=$(((SECONDS - began) / 10))
             say "  still at it ($((SECONDS - began)) s)"
         fi
     done
-    ticks=0
     trap - INT TERM
     if ! wait "$worker"; then
         tail -n 12 "$log" | sed 's/^/    /' >&2
@@ -99,6 +101,8 @@ if [ -n "$missing" ]; then
     missing_packages
     [ -z "$missing" ] || fail "these are still not usable:$missing" \
         "Supported are Debian 12 and 13, Ubuntu 24.04 and later; $log holds the details."
+elif [ ! -e "$deps/env.sh" ]; then
+    say "every program needed is on this machine; only libraries for Python are missing"
 fi
 prepare_python
 write_environment

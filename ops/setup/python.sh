@@ -58,26 +58,36 @@ install_project() {
     pip install -q --no-input --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 }
 
-# Everything the environment depends on, in one line; also where it stands, since it cannot be moved.
-python_state() {
+# What the libraries depend on, in one line; also where they stand, since an environment cannot be moved.
+libraries_state() {
     {
-        echo "$root"
-        echo "$python"
+        printf '%s\n' "$root" "$python"
         "$python" -V
-        cat requirements.lock requirements-build.lock pyproject.toml
+        cat requirements.lock requirements-build.lock
     } | sha256sum
 }
 
+# up_to_date NAME STATE: whether that part was finished in that state.
+up_to_date() {
+    [ -f "$venv/.$1" ] && [ "$(cat "$venv/.$1")" = "$2" ]
+}
+
 prepare_python() {
-    local stamp=$venv/.state
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(python_state)" ] && "$venv/bin/python" -c 'import relay' 2>/dev/null; then
-        return 0
+    local libraries project
+    libraries=$(libraries_state)
+    project=$(sha256sum <pyproject.toml)
+    if ! up_to_date libraries "$libraries" || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        say "libraries for Python go into .venv, from $("$python" -V)"
+        step "making the virtual environment" new_environment ||
+            fail "no virtual environment could be made." "$log holds the details."
+        step "installing the libraries of requirements.lock" install_libraries ||
+            fail "the libraries could not be installed." \
+                "If this machine is offline, connect it, then run 'make setup' again." "$log holds the details."
+        printf '%s\n' "$libraries" >"$venv/.libraries"
     fi
-    say "libraries for Python go into .venv, from $("$python" -V)"
-    step "making the virtual environment" new_environment || fail "no virtual environment could be made." "$log holds the details."
-    step "installing the libraries of requirements.lock" install_libraries ||
-        fail "the libraries could not be installed." \
-            "If this machine is offline, connect it, then run 'make setup' again." "$log holds the details."
-    step "installing the project itself" install_project || fail "the project could not be installed." "$log holds the details."
-    python_state >"$stamp"
+    if ! up_to_date project "$project"; then
+        step "installing the project itself" install_project ||
+            fail "the project could not be installed." "$log holds the details."
+        printf '%s\n' "$project" >"$venv/.project"
+    fi
 }

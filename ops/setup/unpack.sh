@@ -23,6 +23,8 @@ unpack_packages() {
     step "downloading the packages" apt_for_user install -y --download-only --no-install-recommends --reinstall $packages ||
         fail "the packages could not be downloaded." \
             "If this machine is offline, connect it, then run 'make setup' again." "$log holds the details."
+    compgen -G "$deps/apt/cache/archives/*.deb" >/dev/null ||
+        fail "no package could be downloaded." "If this machine is offline, connect it, then run 'make setup' again."
     step "unpacking" unpack_archives || fail "the packages could not be unpacked; is the disk full?"
     rm -rf "$deps/apt"
     write_wrappers

@@ -24,6 +24,9 @@ from relay.forward_publish import OpenedRing, Peer, ReplayCache, open_message, s
 from relay.rtp import HANG_UP_TONE, WAITING_TONE, encode_tone
 from relay.sip.sdp import SessionDescription
 
+GOODBYE_SECONDS = 3.0
+"""How long a stopping agent takes to say goodbye."""
+
 _log = get_logger("agent")
 
 
@@ -42,6 +45,16 @@ class Agent:
     def stop(self) -> None:
         """End `run` in order."""
         self._stop.set()
+
+    @property
+    def tor_pid(self) -> int | None:
+        """The process of this agent's own tor, while there is one."""
+        return self._network.pid
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is on, or a line is up or about to be."""
+        return bool(self._tasks) or self._calls.any
 
     async def run(self) -> None:
         """Serve until stopped.  Raises `ConfigurationError`, `TransportUnavailable`."""
@@ -121,8 +134,7 @@ class Agent:
             for job in done:
                 job.result()
         finally:
-            self._calls.hang_up_all()
-            await asyncio.sleep(0)
+            await self._calls.stop(GOODBYE_SECONDS)
             for task in (*jobs, stopping, *self._tasks):
                 task.cancel()
             await asyncio.gather(*jobs, stopping, *self._tasks, return_exceptions=True)

@@ -152,6 +152,12 @@ class CallRunner:
         """Say no to a ring before any phone rang."""
         self._send_answer(status)
 
+    def hang_up(self) -> None:
+        """End the call from here, the phone's leg included."""
+        self.call.hung_up_by_phone(self._now())
+        self._carry_out(HangUpPhone())
+        self.pump()
+
     def note(self, method: str) -> None:
         self.call.note(method, self._now())
         self.pump()

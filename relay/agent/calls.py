@@ -1,5 +1,6 @@
 """All calls of an agent: what a phone dials becomes a ring, what a ring asks makes the phone ring."""
 
+import asyncio
 from collections.abc import Callable
 
 from relay.agent.call import SETTLE_SECONDS, Call, Side
@@ -246,11 +247,18 @@ class Calls:
         for runner in list(self._runners):
             runner.transport_lost(reason)
 
-    def hang_up_all(self) -> None:
-        """The agent stops."""
-        for runner in self._active():
-            runner.call.hung_up_by_phone(self._now())
-            runner.pump()
+    async def stop(self, patience: float) -> None:
+        """The agent stops: hang up, in the cells where possible, and take at most `patience` seconds for it."""
+        for runner in list(self._active()):
+            runner.hang_up()
+        deadline = self._now() + patience
+        while self._active() and self._now() < deadline:
+            await asyncio.sleep(0.05)
+
+    @property
+    def any(self) -> bool:
+        """Whether a call is on."""
+        return bool(self._active())
 
     def _dialog(self, contact: Contact) -> SealedDialog:
         ours = f"sip:{self._around.identity.address}.bayonne.alt"

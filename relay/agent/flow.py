@@ -123,6 +123,7 @@ class FlowClient:
         self._session: FlowSession | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._state = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -137,6 +138,10 @@ class FlowClient:
     def start(self) -> None:
         """Begin; failures to connect are retried until `close`."""
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def hurry(self) -> None:
+        """Where the flow is waiting to connect again, do it now: Tor is back."""
+        self._hurried.set()
 
     async def close(self) -> None:
         """Let the flow go."""
@@ -184,8 +189,13 @@ class FlowClient:
             except (TransportUnavailable, PeerError, OSError, TimeoutError) as error:
                 reason = error.reason if isinstance(error, PeerError) else type(error).__name__
                 _log.info("flow lost", reason=reason)
-            await asyncio.sleep(self._entropy.uniform(0.5, 1.5) * backoff)
-            backoff = min(2 * backoff, self._times.most_backoff)
+            self._hurried.clear()
+            try:
+                async with asyncio.timeout(self._entropy.uniform(0.5, 1.5) * backoff):
+                    await self._hurried.wait()
+                backoff = self._times.first_backoff
+            except TimeoutError:
+                backoff = min(2 * backoff, self._times.most_backoff)
 
     async def _connection(self) -> bool:
         """One connection from beginning to end.  True when all tokens were bound on it."""

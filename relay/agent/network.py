@@ -41,6 +41,11 @@ class Network:
         """Whether Tor is there right now."""
         return self._tor is not None and self._tor.alive
 
+    @property
+    def pid(self) -> int | None:
+        """The tor process, where it is ours and there."""
+        return None if self._tor is None else self._tor.pid
+
     async def wait_up(self) -> None:
         await self._up.wait()
 

@@ -5,6 +5,7 @@ Never at call time: when somebody dials, everything needed is here already (DESI
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from relay.agent.contacts import Contact, ContactBook, Whereabouts
@@ -29,7 +30,7 @@ from relay.identity import Identity
 
 PUBLISH_EVERY = 6 * 3600.0
 LOOK_EVERY = 1800.0
-RETRY_FIRST = 1.5
+RETRY_FIRST = 1.0
 RETRY_LAST = 120.0
 NOTICE_EVERY = 1.0
 """How often the contact list is looked at for people who came or went."""
@@ -48,6 +49,17 @@ class Directory(Protocol):
     async def fetch(self, onion: str, key: bytes) -> Sequence[StoredRecord]:
         """The records under `key` among those of its bucket.  Raises `TransportUnavailable`, `PeerError`."""
         ...
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """When which part of one contact is due; moments in the monotonic clock."""
+
+    publish_at: float = 0.0
+    published_for: int = -1
+    look_at: float = 0.0
+    ready: bool = False
+    retry: float = RETRY_FIRST
 
 
 class Reachability:
@@ -89,30 +101,38 @@ class Reachability:
                 await asyncio.sleep(NOTICE_EVERY)
 
     async def _keep(self, secret: bytes) -> None:
-        publish_at = look_at = 0.0
-        published_for = -1
-        ready = False
-        retry = RETRY_FIRST
+        """One contact, until it is removed.  What a look finds is acted on at once: an inviter learns from the first
+        record whom to publish its own for."""
+        schedule = _Schedule()
         while (contact := self._current(secret)) is not None:
-            now = self._clock.monotonic()
             try:
-                period = current_period(self._clock.wall())
-                due = now >= publish_at or period != published_for
-                if due and contact.public_key and self._bound(contact.token.token):
-                    await self._publish(contact, period)
-                    publish_at, published_for = now + self._entropy.uniform(0.5, 1.0) * PUBLISH_EVERY, period
-                if now >= look_at:
-                    await self._look(contact)
-                    look_at = now + self._entropy.uniform(0.5, 1.0) * LOOK_EVERY
-                    if not ready:
-                        ready = True
-                        self._report("contact-ready", contact=contact.name)
-                retry = RETRY_FIRST if ready else min(2 * retry, RETRY_LAST)
+                await self._step(contact, schedule)
+                schedule.retry = RETRY_FIRST
             except BayonneError as error:
                 _log.debug("a contact's records have to wait", why=str(error))
-                retry = min(1.5 * retry, RETRY_LAST)
-            settled = ready and published_for >= 0
-            await asyncio.sleep(self._entropy.uniform(30.0, 90.0) if settled else retry)
+                schedule.retry = min(1.2 * schedule.retry, RETRY_LAST)
+            settled = schedule.ready and schedule.published_for >= 0
+            await asyncio.sleep(self._entropy.uniform(30.0, 90.0) if settled else schedule.retry)
+
+    async def _step(self, contact: Contact, schedule: "_Schedule") -> None:
+        await self._publish_if_due(contact, schedule)
+        now = self._clock.monotonic()
+        if now >= schedule.look_at:
+            found = await self._look(contact)
+            schedule.look_at = now + self._entropy.uniform(0.5, 1.0) * LOOK_EVERY
+            if not schedule.ready:
+                schedule.ready = True
+                self._report("contact-ready", contact=contact.name)
+            await self._publish_if_due(found, schedule)
+
+    async def _publish_if_due(self, contact: Contact, schedule: "_Schedule") -> None:
+        now = self._clock.monotonic()
+        period = current_period(self._clock.wall())
+        due = now >= schedule.publish_at or period != schedule.published_for
+        if due and contact.public_key and self._bound(contact.token.token):
+            await self._publish(contact, period)
+            schedule.publish_at = now + self._entropy.uniform(0.5, 1.0) * PUBLISH_EVERY
+            schedule.published_for = period
 
     def _current(self, secret: bytes) -> Contact | None:
         return next((contact for contact in self._book if contact.secret == secret), None)
@@ -132,7 +152,7 @@ class Reachability:
             if not await self._directory.put(onion, stored):
                 raise PeerError("the contact point did not take the record")
 
-    async def _look(self, contact: Contact) -> None:
+    async def _look(self, contact: Contact) -> Contact:
         wall = self._clock.wall()
         author = contact.role.other
         known = contact.whereabouts.revision if contact.whereabouts is not None else -1
@@ -156,6 +176,5 @@ class Reachability:
                 whereabouts = Whereabouts(
                     place.onion, place.token, record.prekey, record.revision, record.expires
                 )
-                self._book.found(contact, record.identity, whereabouts)
-                return
+                return self._book.found(contact, record.identity, whereabouts)
         raise PeerError("no record yet")

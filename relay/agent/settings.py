@@ -29,7 +29,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line_address: str = ""
     contact_points: tuple[str, ...] = ()
     reflectors: tuple[str, ...] = ()
-    ring_seconds: float = 30.0
+    ring_seconds: float = 28.0
     tor: TorSettings = msgspec.field(default_factory=TorSettings)
     chaff: ChaffSettings = msgspec.field(default_factory=ChaffSettings)
 

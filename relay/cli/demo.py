@@ -11,7 +11,7 @@ from relay.core import SystemClock, SystemEntropy
 
 @click.command(name="demo")
 @click.option(
-    "--seconds", type=click.FloatRange(3, 600), default=20.0, show_default=True, help="Length of the speech."
+    "--seconds", type=click.FloatRange(10, 600), default=20.0, show_default=True, help="Length of the speech."
 )
 @click.option(
     "--out",

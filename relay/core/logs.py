@@ -53,5 +53,8 @@ def configure_logging(*, level: str = "info", json: bool = False, stream: TextIO
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger for one component; `name` is a layer's name, never a user's."""
-    return cast(structlog.stdlib.BoundLogger, structlog.get_logger().bind(component=name))
+    """A logger for one component; `name` is a layer's name, never a user's.
+
+    It binds at its first line, not here: modules call this before anybody has configured anything.
+    """
+    return cast(structlog.stdlib.BoundLogger, structlog.get_logger(component=name))

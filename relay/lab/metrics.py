@@ -18,7 +18,7 @@ Ranges = Sequence[tuple[float, float]]
 
 ALPHA = 0.001
 BLOCK = 0.5
-_FIRST_LOOK = 999
+FIRST_LOOK = 999
 _SECOND_LOOK_BELOW = 0.02
 _STEP = 0.020
 _COUNT_WINDOW = 0.2
@@ -94,6 +94,7 @@ def speech_leak(
     end: float,
     alpha: float = ALPHA,
     block: float = BLOCK,
+    first_look: int = FIRST_LOOK,
 ) -> LeakReport:
     """Test whether one direction of a line tells speech from silence, with threshold alpha = 0.001.
 
@@ -109,10 +110,10 @@ def speech_leak(
     Neighbouring intervals are correlated, so the textbook significance of D would be wrong.  It is found by
     permutation instead: time is cut into blocks (500 ms), the blocks of the *speech marking* are put into a
     random order while the cells stay as they are, and p is the share of such orders whose D is at least the
-    real one (counting the real one); 999 orders are tried, and 2 / alpha when p is below 0.02 then.  A line
-    fails when any p-value is below alpha; each call of this function thus gives a false alarm at most about
-    4 times in 1000.  It is valid for disturbances that last less than a block and do not depend on speech,
-    and it needs some ten seconds of each kind.
+    real one (counting the real one); `first_look` orders are tried, and 2 / alpha when p is below 0.02
+    then.  A line fails when any p-value is below alpha; each call of this function thus gives a false alarm
+    at most about 4 times in 1000.  It is valid for disturbances that last less than a block and do not
+    depend on speech, and it needs some ten seconds of each kind.
     """
     if alpha >= _SECOND_LOOK_BELOW:
         raise MisuseError("this test is made for small alphas")
@@ -131,7 +132,10 @@ def speech_leak(
         ("sizes", seen_sizes, seen),
     ]
     return LeakReport(
-        tuple(_difference(name, values, at, marking, alpha, entropy) for name, values, at in samples), alpha
+        tuple(
+            _difference(name, values, at, marking, alpha, first_look, entropy) for name, values, at in samples
+        ),
+        alpha,
     )
 
 
@@ -164,12 +168,12 @@ class _Marking:
 
 
 def _difference(
-    name: str, values: Times, at: Times, marking: _Marking, alpha: float, entropy: Entropy
+    name: str, values: Times, at: Times, marking: _Marking, alpha: float, first_look: int, entropy: Entropy
 ) -> Difference:
     """D of the true order (always the first row) and its rank among random ones."""
     truth, p_value, statistic = marking.labels(at, marking.orders(0, entropy)), 1.0, 0.0
     if len(values):
-        for permutations in (_FIRST_LOOK, math.ceil(2 / alpha)):
+        for permutations in (first_look, math.ceil(2 / alpha)):
             labels = marking.labels(at, marking.orders(permutations, entropy))
             statistics = _kolmogorov_smirnov(values, labels)
             statistic = float(statistics[0])

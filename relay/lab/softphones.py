@@ -25,7 +25,7 @@ _USUAL_MODULES = "/usr/lib/baresip/modules"
 _LONGEST_NETSTRING = 65536
 _START_LIMIT = 10.0
 _COMMAND_LIMIT = 5.0
-_QUIT_LIMIT = 3.0
+_QUIT_LIMIT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,10 @@ class Softphone:
     @property
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
 
     async def start(self) -> None:
         """Start baresip and connect to its control port.  Raises `TransportUnavailable`."""

@@ -57,16 +57,19 @@ def sounds_directory(environment: Mapping[str, str]) -> Path:
     return place
 
 
-def build_speech(voice: Voice, seconds: float, sounds: Path, *, gap: float = 1.5) -> Speech:
+def build_speech(
+    voice: Voice, seconds: float, sounds: Path, *, gap: float = 1.5, lead: float | None = None
+) -> Speech:
     """`seconds` of speech at 48 kHz: phrases of a few seconds, each followed by `gap` seconds of silence.
 
-    The prompts repeat when they run out.  Pauses for breath inside a phrase stay as they are; digital
-    silence fills the gaps, so that the times of speech and silence are known exactly.
+    The first begins after `lead` seconds (`gap`, when not given).  The prompts repeat when they run out.
+    Pauses for breath inside a phrase stay as they are; digital silence fills the gaps, so that the times of
+    speech and silence are known exactly.
     """
     length = round(seconds * MICROPHONE_RATE)
     samples = np.zeros(length)
     spoken: list[tuple[float, float]] = []
-    position = round(gap * MICROPHONE_RATE)
+    position = round((gap if lead is None else lead) * MICROPHONE_RATE)
     for phrase in _phrases(voice, sounds):
         if position >= length:
             break

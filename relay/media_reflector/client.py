@@ -10,7 +10,7 @@ from relay.core import Counters, Entropy, MisuseError
 from relay.media_reflector.control import JOIN_CODE_SIZE, Control, Operation
 from relay.media_reflector.descriptor import Descriptor
 from relay.media_reflector.handshake import AgentHandshake
-from relay.media_reflector.link import CellSender, cell_ssrc, is_cell
+from relay.media_reflector.link import CellSender, cell_ssrc, cell_timestamp, is_cell
 from relay.media_reflector.tickets import Ticket
 from relay.rtp.cell import BODY_SIZE, RTP_HEADER_SIZE, LinkType
 from relay.rtp.srtp import AeadSrtp, SrtpDrop
@@ -94,6 +94,8 @@ class LineClient:
         self._handshake = AgentHandshake(ticket, descriptor.static_key, self._sender.ssrc, entropy)
         self._down: AeadSrtp | None = None
         self._down_ssrc = -1
+        self._proof: Control | None = None
+        """What says that the answer reached us here; sent until the line's first cell comes."""
         self._heard = -1.0
         self._body: bytes | None = None
         self._code: bytes | None = None
@@ -143,6 +145,7 @@ class LineClient:
             self.counters.count("not_authentic" if payload is SrtpDrop.NOT_AUTHENTIC else "replayed")
             return []
         self._heard = now
+        self._proof = None
         self.counters.count("cells_received")
         return self._read_payload(payload)
 
@@ -198,6 +201,8 @@ class LineClient:
             farewell = self._farewells.pop(0)
             self.closed = self._closing and not self._farewells
             return farewell
+        if self._proof is not None:
+            return self._proof
         if self._code is None or self.crossed:
             return None
         due = self._ticks_to_join == 0
@@ -211,6 +216,7 @@ class LineClient:
             return []
         self._down_ssrc, contexts = answered
         self._sender.keys, self._down = contexts.up, contexts.down
+        self._proof = Control.prove(cell_timestamp(datagram))
         self.opened = True
         self._heard = now
         self.counters.count("cells_received")

@@ -11,6 +11,7 @@ from relay.core import Entropy, MisuseError
 from relay.rtp.cell import BODY_SIZE
 
 JOIN_CODE_SIZE = 16
+_TIMESTAMP_SIZE = 4
 
 
 class Operation(IntEnum):
@@ -26,6 +27,8 @@ class Operation(IntEnum):
     """Agent: uncross me, the line stays."""
     CLOSE = 5
     """Agent: the line ends here."""
+    PROVE = 6
+    """Agent: your answer reached me here; its RTP timestamp is the field's first four bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,15 @@ class Control:
 
     operation: Operation
     code: bytes = bytes(JOIN_CODE_SIZE)
+
+    @classmethod
+    def prove(cls, timestamp: int) -> "Control":
+        return cls(Operation.PROVE, timestamp.to_bytes(_TIMESTAMP_SIZE).ljust(JOIN_CODE_SIZE, b"\0"))
+
+    @property
+    def timestamp(self) -> int:
+        """What PROVE echoes."""
+        return int.from_bytes(self.code[:_TIMESTAMP_SIZE])
 
     def to_body(self, entropy: Entropy) -> bytes:
         if len(self.code) != JOIN_CODE_SIZE:

@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Hashable
-from typing import TypeVar
 
 from relay.core import Counters, Entropy
-from relay.media_reflector.control import Control
+from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.handshake import LinkContexts
 from relay.media_reflector.link import CellSender
 from relay.rtp.cell import BODY_SIZE, LinkType
@@ -14,23 +13,20 @@ from relay.rtp.srtp import AeadSrtp
 Address = Hashable
 """Where datagrams come from and go to; the shell knows what it is, the core only compares it."""
 
-A = TypeVar("A")
-
 MAX_QUEUED = 3
 """Bodies that may wait for a line's slot; the oldest is dropped."""
 MAX_STANDING = 2
 """A queue that never falls below this after a departure only delays: one body is dropped."""
 STANDING_TICKS = 100
-MAX_PENDING = 4
-"""Addresses that get an answer to the same first message in one tick."""
 MAX_ANSWERED = 8
-"""Addresses that are remembered as having got one."""
+"""Addresses that get answers to the same first message."""
 
 
 class Line:
     """`address` is None until one has proved itself."""
 
     __slots__ = (
+        "_keys",
         "address",
         "answer",
         "answered",
@@ -51,7 +47,7 @@ class Line:
     def __init__(self, ssrc: int, sender: CellSender, keys: LinkContexts, slot: int, deadline: float) -> None:
         self.ssrc = ssrc
         self.sender = sender
-        self.sender.keys = keys.down
+        self._keys = keys.down
         self.receiver: AeadSrtp = keys.up
         self.slot = slot
         self.deadline = deadline
@@ -60,33 +56,44 @@ class Line:
         self.first = b""
         self.answer = b""
         self.pending: list[Address] = []
-        self.answered: list[Address] = []
+        self.answered: dict[Address, CellSender] = {}
         self.peer: Line | None = None
         self.queue: deque[bytes] = deque()
         self.control: Control | None = None
         self.standing = 0
 
-    def ask_again(self, source: Address) -> None:
+    def ask_again(self, source: Address, entropy: Entropy) -> None:
         """The first message came (again) from `source`: one answer goes there at this line's slot."""
-        if source not in self.pending and len(self.pending) < MAX_PENDING:
+        if source not in self.answered and len(self.answered) < MAX_ANSWERED:
+            # Sequence number and timestamp of its own, so that only who saw these answers can echo one.
+            self.answered[source] = CellSender(self.sender.ssrc, entropy)
+        if source in self.answered and source not in self.pending:
             self.pending.append(source)
 
     def take_answers(self) -> list[tuple[bytes, Address]]:
         """The answers due in this tick, at most one for each cell that asked."""
-        cells = []
-        for address in self.pending:
-            if address not in self.answered and len(self.answered) < MAX_ANSWERED:
-                self.answered.append(address)
-            cells.append((self.sender.handshake(self.answer), address))
+        cells = [(self.answered[address].handshake(self.answer), address) for address in self.pending]
         self.pending.clear()
         return cells
 
-    def prove(self, address: Address) -> None:
-        """An authentic cell came from an address that had got the answer: the line is open."""
+    def prove(self, address: Address, control: Control | None) -> bool:
+        """Open the line for `address` if an authentic cell from there echoes an answer that was sent there.
+
+        Without the echo, somebody on the path could have the line's cells sent to a third party, by copying
+        the agent's cells under a forged source.
+        """
+        sender = self.answered.get(address)
+        if sender is None or control is None or control.operation is not Operation.PROVE:
+            return False
+        if not sender.sent(control.timestamp):
+            return False
         self.address = address
+        self.sender = sender
+        self.sender.keys = self._keys
         self.first = self.answer = b""
         self.pending = []
-        self.answered = []
+        self.answered = {}
+        return True
 
     def forward(self, body: bytes, counters: Counters) -> None:
         """Let a body from the other line wait for this line's slot."""

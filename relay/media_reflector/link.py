@@ -9,13 +9,16 @@ from relay.rtp.srtp import AeadSrtp
 PAYLOAD_TYPE = 111
 """A dynamic payload type (RFC 3551 section 6), the same on every cell of every line."""
 
+_REMEMBERED = 500
+"""Cells whose timestamp `CellSender.sent` still knows: ten seconds, as long as a handshake may take."""
+
 _TYPES = [bytes((kind,)) for kind in LinkType]
 
 
 class CellSender:
     """Makes the cells of one direction: handshake messages first, sealed cells after `keys` is set."""
 
-    __slots__ = ("_sequence_number", "_timestamp", "keys", "ssrc")
+    __slots__ = ("_count", "_sequence_number", "_timestamp", "keys", "ssrc")
 
     def __init__(self, ssrc: int, entropy: Entropy) -> None:
         self.ssrc = ssrc
@@ -24,12 +27,19 @@ class CellSender:
         # rollover counter is right whatever was lost.
         self._sequence_number = entropy.below(1 << 15)
         self._timestamp = entropy.below(1 << 32)
+        self._count = 0
 
     def _header(self) -> bytes:
         header = pack_header(PAYLOAD_TYPE, self._sequence_number, self._timestamp, self.ssrc)
         self._sequence_number = (self._sequence_number + 1) & 0xFFFF
         self._timestamp = (self._timestamp + TIMESTAMP_STEP) & 0xFFFFFFFF
+        self._count += 1
         return header
+
+    def sent(self, timestamp: int) -> bool:
+        """Whether one of the latest cells had this RTP timestamp."""
+        steps, rest = divmod((self._timestamp - timestamp) & 0xFFFFFFFF, TIMESTAMP_STEP)
+        return rest == 0 and 0 < steps <= min(self._count, _REMEMBERED)
 
     def handshake(self, message: bytes) -> bytes:
         """A cell around a handshake message."""
@@ -44,6 +54,11 @@ class CellSender:
 def is_cell(datagram: bytes) -> bool:
     """Whether size and header are those of a cell."""
     return len(datagram) == CELL_SIZE and datagram[0] == VERSION_BYTE and datagram[1] == PAYLOAD_TYPE
+
+
+def cell_timestamp(datagram: bytes) -> int:
+    """The RTP timestamp of something that `is_cell`."""
+    return int.from_bytes(datagram[4:8])
 
 
 def cell_ssrc(datagram: bytes) -> int:

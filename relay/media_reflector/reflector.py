@@ -35,6 +35,7 @@ DROPS = (
     "handshake_refused",
     "no_capacity",
     "other_address",
+    "unproved",
     "not_authentic",
     "replayed",
     "unknown_type",
@@ -53,7 +54,7 @@ _EVENTS = (
     "bodies_sent",
     "chaff_sent",
     "control_sent",
-    "ticks_missed",
+    "departures_missed",
     "lines_opened",
     "lines_closed",
     "lines_expired",
@@ -124,7 +125,7 @@ class Reflector:
         current = self._pace.index(now)
         done = current - 1 if self._done is None else self._done
         if current - done > SLOTS:
-            self.counters.count("ticks_missed", (current - done - 1) // SLOTS)
+            self.counters.count("departures_missed", self._departures(done + 1, current - SLOTS))
             done = current - SLOTS
         cells: list[tuple[bytes, Address]] = []
         for index in range(done + 1, current + 1):
@@ -141,6 +142,13 @@ class Reflector:
             if self._slots[following % SLOTS]:
                 return self._pace.departure(following)
         return self._pace.departure(index + SLOTS)
+
+    def _departures(self, first: int, last: int) -> int:
+        """How many cells were due in the slots numbered `first` to `last`."""
+        rounds, rest = divmod(last - first + 1, SLOTS)
+        return rounds * len(self._lines) + sum(
+            len(self._slots[index % SLOTS]) for index in range(first, first + rest)
+        )
 
     def _depart(self, line: Line, now: float, cells: list[tuple[bytes, Address]]) -> None:
         """What leaves for one line in this tick: one cell, or, before it is open, one answer for each that
@@ -180,7 +188,7 @@ class Reflector:
         self._office.use(ticket_id)
         line = Line(ssrc, sender, keys, self._choose_slot(), now + OPENING_EXPIRY)
         line.first, line.answer = message, answer
-        line.ask_again(source)
+        line.ask_again(source, self._entropy)
         self._lines[ssrc] = line
         self._slots[line.slot][ssrc] = line
         self._opening += 1
@@ -194,18 +202,22 @@ class Reflector:
         """A cell of a line that is not open yet: its first message again, or the proof that the answer
         arrived."""
         if datagram[RTP_HEADER_SIZE:] == line.first:
-            line.ask_again(source)
-        elif source not in line.answered:
+            line.ask_again(source, self._entropy)
+            return
+        if source not in line.answered:
             self.counters.count("other_address")
-        else:
-            payload = line.receiver.unprotect(datagram)
-            if isinstance(payload, SrtpDrop):
-                self.counters.count(_DROP_COUNT[payload])
-                return
-            line.prove(source)
+            return
+        payload = line.receiver.unprotect(datagram)
+        if isinstance(payload, SrtpDrop):
+            self.counters.count(_DROP_COUNT[payload])
+            return
+        control = Control.from_body(payload[1:]) if payload[0] == LinkType.CONTROL else None
+        if line.prove(source, control):
             self._opening -= 1
             self.counters.count("lines_opened")
             self._take(line, payload, now)
+        else:
+            self.counters.count("unproved")
 
     def _read(self, line: Line, datagram: bytes, now: float) -> None:
         payload = line.receiver.unprotect(datagram)
@@ -238,6 +250,8 @@ class Reflector:
                     self._leave(line)
             case Control(Operation.CLOSE):
                 self._forget(line, "lines_closed")
+            case Control(Operation.PROVE):
+                pass  # Repeated until the agent heard the line's first cell.
             case _:
                 self.counters.count("unknown_control")
 

@@ -121,7 +121,11 @@ class ContactPointNode:
         """Open the store, listen, publish; returns when the onion service can be reached."""
         directory = self._settings.directory
         _prepare(directory)
-        url = self._settings.database or f"sqlite+aiosqlite:///{directory / 'records.db'}"
+        url = self._settings.database
+        if not url:
+            database = directory.absolute() / "records.db"
+            database.touch(mode=0o600)
+            url = f"sqlite+aiosqlite:///{database}"
         self._store = await SqlRecordStore.open(url, StoredRecord)
         self._office = RecordOffice(self._store, self._settings.limits, self.counters)
         self._expirer = asyncio.get_running_loop().create_task(self._expire())
@@ -168,6 +172,8 @@ class ContactPointNode:
                 await serve(reader, writer)
             except (PeerError, TimeoutError, OSError, TransportUnavailable) as error:
                 self.counters.count(_count_of(error))
+            except Exception as error:  # a bug of ours must neither stay unseen nor show what was received
+                _log.error("connection failed", kind=type(error).__name__)
             except asyncio.CancelledError:
                 pass  # only `close` cancels; the stream machinery would report it as a failure
             finally:
@@ -198,11 +204,13 @@ class ContactPointNode:
                     if not data:
                         return
                     self._note("sip in", data)
-                    answers = edge.receive(data, self._clock.monotonic())
-                    self._note("sip out", answers)
-                    writer.write(answers)
-                    for ready in point.take_ready():
-                        self._wakes[ready].set()
+                    try:
+                        answers = edge.receive(data, self._clock.monotonic())
+                        self._note("sip out", answers)
+                        writer.write(answers)
+                    finally:
+                        for ready in point.take_ready():
+                            self._wakes[ready].set()
                     await writer.drain()
         finally:
             deliverer.cancel()

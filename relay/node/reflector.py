@@ -188,7 +188,7 @@ class ReflectorNode:
             "tickets": occupancy.tickets,
             "cells_received": counts["cells_received"],
             "cells_sent": counts["cells_sent"],
-            "ticks_missed": counts["ticks_missed"],
+            "departures_missed": counts["departures_missed"],
             "send_failed": self._cells.counters["send_failed"],
             "dropped": {reason: counts[reason] for reason in DROPS if counts[reason]},
         }

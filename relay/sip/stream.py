@@ -40,6 +40,11 @@ class MessageStream:
         """Bytes held of a message that is not complete yet."""
         return len(self._buffer)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a part of a message has come and its rest has not, a body that is still owed included."""
+        return bool(self._buffer) or self._head is not None
+
     def receive(self, data: bytes) -> list[Message]:
         """The messages that `data` completes, in order.  Raises `PeerError`: close the connection."""
         if self._error is not None:

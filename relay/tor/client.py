@@ -1,6 +1,7 @@
-"""A Tor client, our own or one that runs already: streams to onion services out, onion services of ours in."""
+"""A Tor client, our own or one that runs already: streams to onion services, and onion services of ours."""
 
 import asyncio
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class TorClient:
         """
         if settings.mode == "running":
             return await cls._attach(settings, clock)
-        process = TorProcess(state_directory.absolute() / "tor", settings.executable, clock)
+        process = TorProcess(state_directory / "tor", settings.executable, clock)
         try:
             process.start(_client_options(settings, process))
             await process.wait_control()
@@ -87,15 +88,13 @@ class TorClient:
 
         `ports` maps virtual ports to unix sockets or loopback addresses.  Raises `TransportUnavailable`.
         """
-        return await self._control.add_onion(
-            key, ports, proof_of_work=proof_of_work, timeout=PUBLISH_SECONDS
-        )
+        return await self._control.add_onion(key, ports, proof_of_work=proof_of_work, timeout=PUBLISH_SECONDS)
 
     async def wait_lost(self) -> str:
         """Return, with a plain sentence, when Tor is gone."""
         watches = [asyncio.create_task(self._control.wait_lost())]
         if self._process is not None:
-            watches.append(asyncio.create_task(self._watch(self._process)))
+            watches.append(asyncio.create_task(self._process.wait_ended()))
         try:
             await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -109,10 +108,6 @@ class TorClient:
         await self._control.close()
         if self._process is not None:
             await self._process.stop()
-
-    async def _watch(self, process: TorProcess) -> None:
-        while process.running:
-            await asyncio.sleep(_POLL)
 
     async def _wait_bootstrap(self, clock: Clock) -> None:
         deadline = clock.monotonic() + BOOTSTRAP_SECONDS
@@ -129,14 +124,21 @@ def _client_options(settings: TorSettings, process: TorProcess) -> list[str]:
     if settings.network_directory:
         network = NetworkFile.read(Path(settings.network_directory).expanduser())
         seed(network, process.directory)
-        options += network_options(network.authority)
+        options += network_options(network.authority, network.relays)
     return options
 
 
 def _address(text: str, key: str) -> ControlAddress:
     if text.startswith("unix:"):
         return Path(text.removeprefix("unix:"))
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        # An address and no name: looking a name up would tell the resolver.
+        ipaddress.ip_address(host)
+        number = int(port)
+    except ValueError:
+        number = 0
+    if not 0 < number < 65536:
         raise ConfigurationError(f"{key}: must be written as unix:/path or 127.0.0.1:9051")
-    return host, int(port)
+    return host, number

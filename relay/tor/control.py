@@ -1,8 +1,10 @@
 """The control port, asyncio over stem (which is threaded): bootstrap, onion services, the loss of Tor."""
 
 import asyncio
+import contextlib
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ import stem
 import stem.connection
 import stem.control
 
-from relay.core import Clock, ConfigurationError, TransportUnavailable, get_logger
+from relay.core import Clock, ConfigurationError, TransportUnavailable
 from relay.tor.onion import OnionKey, OnionService
 
 ControlAddress = Path | tuple[str, int]
 Target = tuple[str, int] | Path
+
+ANSWER_SECONDS = 30.0
+"""How long Tor may take for one command."""
 
 UPLOADS_WANTED = 2
 """Directories that must have taken a descriptor: right after the first one clients can still miss it."""
@@ -22,7 +27,10 @@ UPLOADS_WANTED = 2
 _SERVICE = re.compile(r"ServiceID=([a-z2-7]{56})")
 _KEY = re.compile(r"PrivateKey=(ED25519-V3:\S+)")
 _PROGRESS = re.compile(r"PROGRESS=(\d+)")
-_log = get_logger("tor")
+_SILENT = "Tor's control port does not answer; is Tor running?"
+
+# stem would write whole commands and answers, keys and onion names among them, into whatever log there is.
+logging.getLogger("stem").setLevel(logging.CRITICAL + 1)
 
 
 class ControlPort:
@@ -42,30 +50,17 @@ class ControlPort:
         cls, address: ControlAddress, clock: Clock, *, password: str = "", cookie_file: str = ""
     ) -> "ControlPort":
         """Connect and authenticate: password, named cookie, or whatever the port itself proposes."""
-
-        def connect() -> stem.control.Controller:
-            if isinstance(address, Path):
-                controller = stem.control.Controller.from_socket_file(str(address))
-            else:
-                controller = stem.control.Controller.from_port(*address)
-            try:
-                if cookie_file:
-                    stem.connection.authenticate_safecookie(controller, cookie_file)
-                else:
-                    controller.authenticate(password=password or None)
-            except BaseException:
-                controller.close()
-                raise
-            return controller
-
         try:
-            controller = await asyncio.to_thread(connect)
+            controller = await asyncio.to_thread(_open, address)
         except stem.SocketError:
-            raise TransportUnavailable("Tor's control port does not answer; is Tor running?") from None
-        except stem.connection.AuthenticationFailure:
-            raise ConfigurationError("Tor's control port refuses us; set tor.password or tor.cookie_file") from None
+            raise TransportUnavailable(_SILENT) from None
         port = cls(controller, clock)
-        await port._call(controller.add_event_listener, port._hs_desc, "HS_DESC")
+        try:
+            await port._call(_authenticate, controller, password, cookie_file)
+            await port._call(controller.add_event_listener, port._hs_desc, "HS_DESC")
+        except BaseException:
+            await port.close()
+            raise
         return port
 
     @property
@@ -106,6 +101,7 @@ class ControlPort:
         if found is None:
             raise TransportUnavailable("Tor did not make the onion service")
         onion = found.group(1)
+        self._uploads[onion] = set()
         new_key = _KEY.search(answer)
         kept = key if key is not None else OnionKey(new_key.group(1) if new_key else "")
         await self._wait_uploads(onion, timeout)
@@ -141,18 +137,44 @@ class ControlPort:
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
         try:
-            return await asyncio.to_thread(function, *arguments)
-        except stem.ControllerError:
-            raise TransportUnavailable("Tor's control port is gone; is Tor running?") from None
+            return await asyncio.wait_for(asyncio.to_thread(function, *arguments), ANSWER_SECONDS)
+        except stem.connection.AuthenticationFailure:
+            raise ConfigurationError(
+                "Tor's control port refuses us; set tor.password or tor.cookie_file"
+            ) from None
+        except (stem.ControllerError, TimeoutError):
+            # Closing also frees the thread that still waits for an answer.
+            await self.close()
+            raise TransportUnavailable(_SILENT) from None
 
     def _hs_desc(self, event: Any) -> None:
         if event.action == "UPLOADED":
-            self._loop.call_soon_threadsafe(self._note_upload, str(event.address), str(event.directory_fingerprint))
+            self._soon(self._note_upload, str(event.address), str(event.directory_fingerprint))
 
     def _note_upload(self, onion: str, directory: str) -> None:
-        self._uploads.setdefault(onion, set()).add(directory)
-        self._uploaded.set()
+        if onion in self._uploads:
+            self._uploads[onion].add(directory)
+            self._uploaded.set()
 
     def _status(self, _controller: Any, state: Any, _at: float) -> None:
-        if state == stem.control.State.CLOSED and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._lost.set)
+        if state == stem.control.State.CLOSED:
+            self._soon(self._lost.set)
+
+    def _soon(self, function: Callable[..., object], *arguments: str) -> None:
+        """From one of stem's threads into our loop, which may have ended before them."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _open(address: ControlAddress) -> stem.control.Controller:
+    if isinstance(address, Path):
+        return stem.control.Controller.from_socket_file(str(address))
+    return stem.control.Controller.from_port(*address)
+
+
+def _authenticate(controller: stem.control.Controller, password: str, cookie_file: str) -> None:
+    information = stem.connection.get_protocolinfo(controller)
+    if cookie_file:
+        information.auth_methods = (stem.connection.AuthMethod.SAFECOOKIE,)
+        information.cookie_path = cookie_file
+    controller.authenticate(password=password or None, protocolinfo_response=information)

@@ -1,8 +1,8 @@
-"""A private Tor network on loopback: real tor processes, one authority and three relays, for demo, tests and research.
+"""A private Tor network on loopback: real tor processes for demo, tests and research.
 
-Four relays are the least with which onion services work, one of them the authority.  The members vote the first
-consensus seven seconds after the start, when every relay has introduced itself; a vote any earlier costs a whole
-interval.
+Four relays are the least with which onion services work, one of them the authority.  The members vote the
+first consensus seven seconds after the start, when every relay has introduced itself; a vote any earlier
+costs a whole interval.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.core import Clock, TransportUnavailable
+from relay.core import Clock, MisuseError, TransportUnavailable
 from relay.tor.network_file import NETWORK_FILE, NetworkFile, network_options
 from relay.tor.process import TorProcess, find_executable
-from relay.tor.supervision import process_started
+from relay.tor.supervision import Claim, ProcessIdentity
 
 FIRST_CONSENSUS = 7.0
 VOTING_INTERVAL = 20
@@ -49,16 +49,21 @@ class PrivateNetwork:
 
     def __init__(self, directory: Path, *, clock: Clock, relays: int = 3, executable: str = "tor") -> None:
         if relays < 3:
-            raise TransportUnavailable("a private network needs 3 relays and an authority: fewer reach no onion service")
+            raise MisuseError("a private network needs at least 3 relays: fewer reach no onion service")
         self.directory = directory.absolute()
         self._clock = clock
         self._executable = executable
+        self._claim = Claim(self.directory)
         self._directory_port = free_port("127.0.1.1")
         self._members = [self._member("authority", "127.0.1.1")]
         self._members += [self._member(f"relay{n}", f"127.0.2.{n}") for n in range(1, relays + 1)]
 
     async def up(self, progress: Callable[[str], None] = lambda _stage: None) -> None:
-        """Start it and wait for the first consensus.  Raises `TransportUnavailable`; nothing is left running then."""
+        """Start it and wait for the first consensus.
+
+        Raises `TransportUnavailable` or `ConfigurationError`; nothing is left running then.
+        """
+        self._claim.take()
         try:
             progress("making keys")
             line = await asyncio.to_thread(self._prepare)
@@ -73,8 +78,10 @@ class PrivateNetwork:
 
     async def down(self) -> None:
         """Stop every member.  May be called twice."""
-        (self.directory / NETWORK_FILE).unlink(missing_ok=True)
+        if self._claim.held:
+            (self.directory / NETWORK_FILE).unlink(missing_ok=True)
         await asyncio.gather(*(member.process.stop() for member in self._members))
+        self._claim.release()
 
     def status(self) -> NetworkStatus:
         pids = tuple(
@@ -84,11 +91,15 @@ class PrivateNetwork:
 
     async def wait_lost(self) -> str:
         """Return the name of the first member that ended by itself."""
-        while True:
-            for member in self._members:
-                if not member.process.running:
-                    return member.name
-            await asyncio.sleep(0.2)
+        watches = [
+            asyncio.create_task(member.process.wait_ended(), name=member.name) for member in self._members
+        ]
+        try:
+            done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+            return min(watch.get_name() for watch in done)
+        finally:
+            for watch in watches:
+                watch.cancel()
 
     def _member(self, name: str, address: str) -> _Member:
         process = TorProcess(self.directory / name, self._executable, self._clock)
@@ -96,7 +107,7 @@ class PrivateNetwork:
 
     def _prepare(self) -> str:
         """Fresh directories and the authority's keys; the DirAuthority line."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.directory / NETWORK_FILE).unlink(missing_ok=True)
         for member in self._members:
             shutil.rmtree(member.process.directory, ignore_errors=True)
             member.process.directory.mkdir(mode=0o700)
@@ -140,7 +151,7 @@ class PrivateNetwork:
         first_vote = int(self._clock.wall() + FIRST_CONSENSUS + 0.999)
         offset = first_vote % VOTING_INTERVAL
         for member in self._members:
-            options = [*network_options(line), *_relay_options(member)]
+            options = [*network_options(line, len(self._members) - 1), *_relay_options(member)]
             if member is self._members[0]:
                 options += _authority_options(f"{member.address}:{self._directory_port}", offset)
             member.process.start(options)
@@ -156,7 +167,7 @@ class PrivateNetwork:
                 if not member.process.running:
                     raise TransportUnavailable(f"{member.name} ended; its log is {member.name}/tor.log")
             if self._clock.monotonic() > deadline:
-                raise TransportUnavailable("the private network agreed on no consensus; is this machine overloaded?")
+                raise TransportUnavailable("the relays agreed on no consensus; is this machine overloaded?")
             await asyncio.sleep(0.1)
 
     def _network_file(self, line: str) -> NetworkFile:
@@ -165,9 +176,9 @@ class PrivateNetwork:
             seed=str(self._members[0].process.directory),
             directory_host=self._members[0].address,
             directory_port=self._directory_port,
-            relays=len(self._members),
-            supervisor_pid=os.getpid(),
-            supervisor_started=process_started(os.getpid()),
+            relays=len(self._members) - 1,
+            supervisor=ProcessIdentity.of(os.getpid()),
+            members={member.name: ProcessIdentity.of(member.process.pid or 0) for member in self._members},
             started_at=self._clock.wall(),
         )
 

@@ -4,11 +4,13 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from relay.core import Child, Clock, TransportUnavailable, spawn
+from relay.tor.supervision import ProcessIdentity, wait_ended
 
 _LONGEST_SOCKET_PATH = 100
 """Bytes of a unix socket's path; the kernel takes 107."""
@@ -20,7 +22,8 @@ def find_executable(name: str) -> str:
     """The program's full path.  Raises `TransportUnavailable`."""
     found = shutil.which(name)
     if found is None:
-        raise TransportUnavailable(f"the program '{Path(name).name}' is not installed; 'make setup' installs it")
+        program = Path(name).name
+        raise TransportUnavailable(f"the program '{program}' is not installed; 'make setup' installs it")
     return found
 
 
@@ -28,7 +31,7 @@ class TorProcess:
     """One running tor with a control socket; `options` are the lines of its torrc that make it what it is."""
 
     def __init__(self, directory: Path, executable: str, clock: Clock) -> None:
-        self.directory = directory
+        self.directory = directory.absolute()
         self._executable = executable
         self._clock = clock
         self._child: Child | None = None
@@ -65,7 +68,7 @@ class TorProcess:
     async def wait_control(self, timeout: float = 20.0) -> None:
         """Return when the control socket is there.  Raises `TransportUnavailable` when tor ends first."""
         deadline = self._clock.monotonic() + timeout
-        while not self.control_socket.exists():
+        while not _accepts(self.control_socket):
             if not self.running or self._clock.monotonic() > deadline:
                 raise TransportUnavailable(f"tor did not start; its log is {self.directory.name}/tor.log")
             await asyncio.sleep(0.03)
@@ -75,10 +78,9 @@ class TorProcess:
         child = self._child
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGTERM)
-            deadline = self._clock.monotonic() + STOP_SECONDS
-            while child.poll() is None and self._clock.monotonic() < deadline:
-                await asyncio.sleep(0.02)
-            if child.poll() is None:
+            try:
+                await asyncio.wait_for(self.wait_ended(), STOP_SECONDS)
+            except TimeoutError:
                 child.kill()
                 await asyncio.to_thread(child.wait)
         if self._sockets is not None and self._sockets != self.directory:
@@ -98,6 +100,11 @@ class TorProcess:
             "NumCPUs 1",
         ]
 
+    async def wait_ended(self) -> None:
+        """Return when it does not run."""
+        if self._child is not None:
+            await wait_ended(ProcessIdentity.of(self._child.pid))
+
     def _socket_directory(self) -> Path:
         """Beside the data, or in a short private place where that path is too long for a socket."""
         if self._sockets is None:
@@ -108,3 +115,7 @@ class TorProcess:
         return self._sockets
 
 
+def _accepts(path: Path) -> bool:
+    """A socket's file is there a moment before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

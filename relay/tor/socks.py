@@ -1,4 +1,4 @@
-"""Streams to onion services through Tor's SOCKS port (RFC 1928, RFC 1929 for isolation, proposal 304 for errors).
+"""Streams to onion services through Tor's SOCKS port (RFC 1928, 1929 to isolate, proposal 304 for errors).
 
 Takes onion names alone: there is no way to ask it for anything else, so nothing can go around.
 """
@@ -40,8 +40,8 @@ async def open_stream(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A stream to virtual `port` of `onion` (56 characters).
 
-    Streams of different `isolation` (at most 255 bytes) never share a circuit.  Raises `TransportUnavailable`, and
-    `MisuseError` for a target that is no onion name.
+    Streams of different `isolation` (at most 255 bytes) never share a circuit.  Raises
+    `TransportUnavailable`, and `MisuseError` for a target that is no onion name.
     """
     if not _ONION.fullmatch(onion) or not 0 < port < 65536:
         raise MisuseError("only onion services are reachable, by their 56 characters")
@@ -80,7 +80,9 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         raise TransportUnavailable("the SOCKS port refused the isolation of streams: is it Tor's?")
 
 
-async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: bytes, port: int) -> None:
+async def _request(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: bytes, port: int
+) -> None:
     writer.write(bytes((_VERSION, _CONNECT, 0, _DOMAIN_NAME, len(host))) + host + port.to_bytes(2))
     version, reply, _, kind = await reader.readexactly(4)
     if version != _VERSION:

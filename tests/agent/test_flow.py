@@ -1,7 +1,7 @@
 """The agent's flow against a real contact point in this process: binding, messages, loss and return."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +100,14 @@ async def tor(tmp_path: Path) -> AsyncIterator[LoopbackTor]:
     await node.close()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it did not come to that")
+
+
 def keys(count: int) -> list[TokenKey]:
     return [TokenKey.generate(SystemEntropy()) for _ in range(count)]
 
@@ -149,9 +157,7 @@ async def test_a_lost_flow_comes_back_with_its_tokens(tor: LoopbackTor) -> None:
         tor.cut = False
         await flow.wait_connected(_UNTIL)
         tor.lose_everything()
-        async with asyncio.timeout(_UNTIL):
-            while changes != [True, False, True]:
-                await asyncio.sleep(0.01)
+        await until(lambda: changes == [True, False, True])
         await flow.send(ONION, key.token, BODY)
         assert await inbox.next() == (key.token, BODY)
     finally:
@@ -159,6 +165,20 @@ async def test_a_lost_flow_comes_back_with_its_tokens(tor: LoopbackTor) -> None:
     assert len({label for label in tor.isolations if label.startswith("flow-")}) == len(
         [label for label in tor.isolations if label.startswith("flow-")]
     )
+
+
+async def test_a_flow_that_waits_can_be_hurried(tor: LoopbackTor) -> None:
+    patient = replace(QUICK, first_backoff=1000.0, most_backoff=1000.0)
+    flow = FlowClient(tor, ONION, keys(1), SystemEntropy(), Inbox(), times=patient)
+    tor.cut = True
+    flow.start()
+    try:
+        await until(lambda: len(tor.isolations) == 1)
+        tor.cut = False
+        flow.hurry()
+        await flow.wait_connected(_UNTIL)
+    finally:
+        await flow.close()
 
 
 async def test_tokens_come_and_go_on_a_flow_that_is_up(tor: LoopbackTor) -> None:
@@ -247,9 +267,7 @@ async def test_a_contact_point_that_never_binds_is_left_and_tried_again() -> Non
         flow = FlowClient(tor, ONION, keys(1), SystemEntropy(), Inbox(), times=replace(QUICK, answer=0.05))
         flow.start()
         try:
-            async with asyncio.timeout(_UNTIL):
-                while tor.connections < 3:
-                    await asyncio.sleep(0.01)
+            await until(lambda: tor.connections >= 3)
         finally:
             await flow.close()
 
@@ -268,9 +286,7 @@ async def test_a_ping_without_an_answer_ends_the_connection(tor: LoopbackTor) ->
         assert session is not None
         assert session.pongs >= 1
         session._stream = MessageStream(expects_pongs=False)  # from now on no pong is seen
-        async with asyncio.timeout(_UNTIL):
-            while len(tor.isolations) < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(tor.isolations) >= 2)
     finally:
         await flow.close()
 

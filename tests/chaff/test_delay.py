@@ -41,7 +41,7 @@ def test_both_are_uniform(draw: Callable[[Entropy], float], low: float, high: fl
 
 
 def test_the_two_lines_of_a_call_draw_independently() -> None:
-    """The correlation of the two teardowns over 1,000 seeded calls is what chance gives: below 4 / sqrt(n)."""
+    """The correlation of the two teardowns over 1,000 seeded calls is that of chance: below 4 / sqrt(n)."""
     entropy = SeededEntropy("calls")
     policy = StaggeredTeardown(120.0)
     count = 1_000

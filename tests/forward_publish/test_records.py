@@ -181,7 +181,7 @@ def test_an_unsound_record_is_not_made(pair: Pair, changes: dict[str, Any]) -> N
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**53 - 1), st.integers(0, 2**40))
+@given(st.integers(0, 2**53 - 1), st.integers(0, 2**36))
 def test_any_revision_and_period_fit(new_pair: Any, revision: int, period: int) -> None:
     pair = new_pair()
     peer = Peer(pair.bob.public_key, pair.secret)

@@ -101,6 +101,7 @@ def test_false_alarms_are_as_rare_as_stated() -> None:
             begin=0,
             end=SECONDS,
             alpha=0.01,
+            first_look=199,
         )
         alarms += report.leaks
     assert alarms < 20

@@ -239,7 +239,12 @@ async def test_state_is_private_and_the_key_is_kept(start_node: Node, tmp_path: 
     node, tor = await start_node()
     sockets = [path for path in tor.ports.values() if isinstance(path, Path)]
     directory = tmp_path / "state"
-    for path, mode in ((directory, 0o700), (directory / "onion.key", 0o600), (sockets[0].parent, 0o700)):
+    for path, mode in (
+        (directory, 0o700),
+        (directory / "onion.key", 0o600),
+        (directory / "records.db", 0o600),
+        (sockets[0].parent, 0o700),
+    ):
         assert stat.S_IMODE(path.stat().st_mode) == mode
     await node.close()
     assert not sockets[0].parent.exists()

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+from relay.agent.phone.events import HungUp
 from relay.agent.phone.session import Session
 from relay.agent.phone.station import Station
 from relay.core import MisuseError
@@ -77,15 +78,13 @@ class PhoneCall(ABC):
     def receive(self, new: NewRequest, now: float) -> None:
         """Take a request within the call's dialog."""
 
-    def respond(  # noqa: B027 - a call without requests of its own has nothing to do
-        self, transaction: ClientTransaction, response: Response, now: float
-    ) -> None:
-        """Take an answer to a request of this call; answers to a BYE change nothing."""
+    def respond(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        """Take an answer to a request of ours, which need not be of this call."""
+        self._hear(transaction, response.status)
 
-    def time_out(  # noqa: B027 - as above
-        self, transaction: ClientTransaction, now: float
-    ) -> None:
-        """A request of this call got no answer."""
+    def time_out(self, transaction: ClientTransaction, now: float) -> None:
+        """A request of ours, which need not be of this call, got no answer."""
+        self._hear(transaction, 408)
 
     @abstractmethod
     def move(self, lost: Flow, now: float) -> None:
@@ -94,3 +93,14 @@ class PhoneCall(ABC):
     @abstractmethod
     def uses(self, flow: Flow) -> bool:
         """Whether something of this call travels on `flow`."""
+
+    def _hear(self, transaction: ClientTransaction, status: int) -> None:
+        if self._session is not None:
+            self._session.hear(transaction, status)
+            self._notice_the_end()
+
+    def _notice_the_end(self) -> None:
+        """Tell, once, that the phone ended the call."""
+        if self._session is not None and self._session.over and not self.ended:
+            self.ended = True
+            self._station.emit(HungUp(self))

@@ -57,9 +57,9 @@ class Connection(asyncio.Protocol):
             self._owner.message(self, message)
 
     @property
-    def buffered(self) -> int:
-        """Bytes of a message that is not complete."""
-        return self._stream.buffered
+    def unfinished(self) -> bool:
+        """Whether the rest of a message is still owed."""
+        return self._stream.unfinished
 
     @property
     def closing(self) -> bool:

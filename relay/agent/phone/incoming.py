@@ -1,7 +1,7 @@
 """A call that a phone placed: our side is the user agent server (RFC 3261 section 13.3)."""
 
 from relay.agent.phone.call import PhoneCall
-from relay.agent.phone.events import Cancelled, HungUp, Reoffered
+from relay.agent.phone.events import Cancelled, Reoffered
 from relay.agent.phone.session import Session
 from relay.agent.phone.station import ALLOW, Station, with_body
 from relay.core import MisuseError
@@ -113,7 +113,7 @@ class IncomingCall(PhoneCall):
 
     def move(self, lost: Flow, now: float) -> None:
         if self._session is not None:
-            self._session.move(lost)
+            self._session.move(lost, now)
             self._notice_the_end()
         elif self._transaction.flow == lost and not self.ended:
             # The answer has no way back any more (section 18.4).
@@ -130,11 +130,6 @@ class IncomingCall(PhoneCall):
             return
         self._station.answer(transaction, 200, now, to_tag=self._dialog.local.tag or "")
         self.cancel(now)
-
-    def _notice_the_end(self) -> None:
-        if self._session is not None and self._session.over and not self.ended:
-            self.ended = True
-            self._station.emit(HungUp(self))
 
     def _end_unanswered(self, status: int, reason: str | None, now: float) -> None:
         self.ended = True

@@ -4,7 +4,7 @@ The first phone that answers wins, the others are cancelled; one that answers al
 """
 
 from relay.agent.phone.call import PhoneCall
-from relay.agent.phone.events import Answered, HungUp, Refused, Reoffered, Ringing
+from relay.agent.phone.events import Answered, Refused, Reoffered, Ringing
 from relay.agent.phone.leg import Leg
 from relay.agent.phone.session import Session, offered
 from relay.agent.phone.station import Station
@@ -74,8 +74,8 @@ class OutgoingCall(PhoneCall):
     def respond(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         leg = self._leg(transaction)
         if leg is None:
-            return
-        if response.status < 200:
+            super().respond(transaction, response, now)
+        elif response.status < 200:
             leg.note_provisional(now)
             if response.status > 100 and not self._told_ringing and not self.ended and not self.answered:
                 self._told_ringing = True
@@ -88,13 +88,15 @@ class OutgoingCall(PhoneCall):
 
     def time_out(self, transaction: ClientTransaction, now: float) -> None:
         leg = self._leg(transaction)
-        if leg is not None and leg.status is None:
+        if leg is None:
+            super().time_out(transaction, now)
+        elif leg.status is None:
             leg.status = 408
             self._notice_refusal(now)
 
     def move(self, lost: Flow, now: float) -> None:
         if self._session is not None:
-            self._session.move(lost)
+            self._session.move(lost, now)
             self._notice_the_end()
 
     def uses(self, flow: Flow) -> bool:
@@ -139,11 +141,6 @@ class OutgoingCall(PhoneCall):
         self.ended = True
         self._cancel_all(now)
         self._station.emit(Refused(self, status))
-
-    def _notice_the_end(self) -> None:
-        if self._session is not None and self._session.over and not self.ended:
-            self.ended = True
-            self._station.emit(HungUp(self))
 
     def _cancel_all(self, now: float) -> None:
         for leg in self._legs:

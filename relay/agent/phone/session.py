@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from relay.agent.phone.registrar import flow_to
 from relay.agent.phone.station import KNOWN_METHODS, SDP, Station, with_body
 from relay.core import PeerError
+from relay.sip.client_transaction import ClientTransaction
 from relay.sip.dialog import Dialog, DialogState
 from relay.sip.message import Request, Response, response_to
 from relay.sip.sdp import DIRECTIONS, Media, SessionDescription, answer_to, reverse_direction
@@ -35,6 +36,7 @@ class Session:
         self._local = local
         self._unacknowledged: _Unacknowledged | None = None
         self._bye_waits = False
+        self._question: ClientTransaction | None = None
 
     def accept(self, transaction: ServerTransaction, now: float) -> None:
         """Answer an INVITE with 200 and our session description; sent again until the ACK, also over TCP."""
@@ -139,15 +141,25 @@ class Session:
         self.accept(transaction, now)
         return offer
 
-    def move(self, lost: Flow) -> None:
-        """A connection is gone: go on over a new one to the phone's Contact; without any the call is over."""
+    def move(self, lost: Flow, now: float) -> None:
+        """A connection is gone: go on over a new one to the phone's Contact; without any the call is over.
+
+        A question over the new one shows whether the phone is still there, or died with its connection.
+        """
         if self.flow != lost or self.over:
             return
         other = flow_to(self.dialog.remote_target)
-        if other is None:
+        if other is None or other == lost:
             self.over = True
-        else:
-            self.flow = other
+            return
+        self.flow = other
+        question = self.dialog.request("OPTIONS", self._station.new_via(other))
+        self._question = self._station.transactions.request(question, other, now)
+
+    def hear(self, transaction: ClientTransaction, status: int) -> None:
+        """The end of a request of ours: 408 (no answer) and 481 end the dialog (section 12.2.1.2)."""
+        if transaction is self._question and status in (408, 481):
+            self.over = True
 
 
 def mirror(local: SessionDescription, offer: SessionDescription) -> SessionDescription:

@@ -146,7 +146,7 @@ class Streams:
         """Close connections whose half message does not come to its end."""
         now = self._clock.monotonic()
         for connection in list(self._connections.values()):
-            if not connection.buffered:
+            if not connection.unfinished:
                 connection.half_since = None
             elif connection.half_since is None:
                 connection.half_since = now

@@ -190,6 +190,8 @@ class PhoneUserAgent:
             self._receive_outside(new, now)
 
     def _receive_in_dialog(self, new: NewRequest, now: float) -> None:
+        if new.request.method == "ACK" and new.request.to.tag == self._station.steady_tag(new.request):
+            return  # for a refusal that was given statelessly, a challenge most often
         for call in self._calls:
             if call.owns(new.request):
                 call.receive(new, now)

@@ -46,7 +46,7 @@ async def hold_call(world: World, stages: Stages, clock: Clock, seconds: float) 
         answered = clock.monotonic()
         await bob.accept()
         voice = await _connect(world, stages, dialled)
-    with stages.stage(f"They speak for {seconds:.0f} s"):
+    with stages.stage(f"They speak for {seconds:.0f} s", "recorded speech both ways"):
         await _speak(world, stages, clock, voice, seconds, dialled)
         hung_up = clock.monotonic()
         await alice.hang_up()
@@ -93,9 +93,12 @@ async def _speak(
     world: World, stages: Stages, clock: Clock, begun: float, seconds: float, dialled: float
 ) -> None:
     while (left := begun + seconds - clock.monotonic()) > 0:
-        stages.note(f"recorded speech both ways, {left:.0f} s to go")
+        stages.note(f"recorded speech both ways, {left:.0f} s to go", countdown=True)
         await asyncio.sleep(min(_STEP, left))
         for name in PEOPLE:
+            world.roles[name].check()
+            if not world.phones[name].running:
+                raise DemoFailed(f"{name}'s softphone ended by itself; its log is {name}-phone.log")
             for event in world.roles[name].history:
                 if event.name in ("call-ended", "hang-up", "failed") and event.at > dialled:
                     reason = event.fields.get("reason", "hung up")

@@ -69,10 +69,13 @@ def both_ways(
 
 
 def name_lines(lines: Sequence[LineSeen]) -> dict[str, LineSeen]:
-    """Each line by whose it is; further lines of the same person are numbered from 2."""
+    """Each line by whose it is, in the order of `PEOPLE`; further lines of one person are numbered from 2."""
     named: dict[str, LineSeen] = {}
     owners = {address: name for name, address in LINE_ADDRESSES.items()}
-    for line in sorted(lines, key=lambda one: one.start):
+    order = list(owners)
+    for line in sorted(
+        lines, key=lambda one: (order.index(one.agent[0]) if one.agent[0] in order else 99, one.start)
+    ):
         owner = owners.get(line.agent[0], "unknown")
         name, number = owner, 2
         while name in named:
@@ -165,7 +168,7 @@ def rows(figures: Figures) -> list[Row]:
     threshold = min((report.alpha for report in figures.leaks.values()), default=ALPHA)
     made.append(
         Row(
-            "smallest p: cells during speech and silence are alike",
+            "smallest p, cells in speech against silence",
             f">= {threshold:.2g}",
             round(smallest, 5),
             bool(figures.leaks) and not any(report.leaks for report in figures.leaks.values()),

@@ -57,12 +57,17 @@ def write_lines(out: Path, lines: Mapping[str, LineSeen]) -> None:
 def write_timeline(out: Path, events: Sequence[Event], times: CallTimes) -> None:
     """Everything that roles reported and the demo did, in order; `at` in seconds after dialling."""
     own = [Event("demo", name, at, {}) for name, at in asdict(times).items()]
+    both = sorted([*events, *own], key=lambda one: one.at)
+    write_events(out / "timeline.json", both, origin=times.dialled)
+
+
+def write_events(path: Path, events: Sequence[Event], *, origin: float = 0.0) -> None:
+    """One object an event; `at` in seconds after `origin`."""
     listed = [
-        {"at": round(event.at - times.dialled, 3), "who": event.who, "event": event.name, **event.fields}
-        for event in sorted([*events, *own], key=lambda one: one.at)
-        if event.name not in ("softphone",)
+        {"at": round(event.at - origin, 3), "who": event.who, "event": event.name, **event.fields}
+        for event in events
     ]
-    (out / "timeline.json").write_text(json.dumps(listed, indent=1) + "\n")
+    path.write_text(json.dumps(listed, indent=1) + "\n")
 
 
 def draw(
@@ -142,8 +147,8 @@ def print_table(console: Console, summary: Mapping[str, object], rows: Sequence[
     setup = summary["setup_seconds"]
     assert isinstance(setup, dict)
     table.add_row("", "dial to ring, s", "", str(setup["dial_to_ring"]))
-    delay = f"of it start delay <= {START_DELAY:.0f} s"
-    table.add_row("", f"answer to voice both ways, s ({delay})", "", str(setup["answer_to_voice"]))
+    delay = f"start delay: <= {START_DELAY:.0f}"
+    table.add_row("", "answer to voice both ways, s", delay, str(setup["answer_to_voice"]))
     for row in rows:
         mark = Text("✓", style="green") if row.holds else Text("✗", style="bold red")
         table.add_row(mark, row.measure, row.target, str(row.value))

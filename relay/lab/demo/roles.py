@@ -87,7 +87,7 @@ class Role:
                         if event.name == "failed" and "failed" not in names:
                             reason = event.fields.get("reason", "no reason given")
                             raise DemoFailed(f"{self.name} reports a failure: {reason}; see {self._log}")
-                    self._check()
+                    self.check()
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -126,7 +126,8 @@ class Role:
                 self._child.kill()
             self._child.wait()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `DemoFailed` when the process ended without being asked to."""
         if self._child is not None and self._child.poll() is not None and not self._ending:
             raise DemoFailed(
                 f"{self.name} ended by itself (status {self._child.returncode}); see {self._log}"

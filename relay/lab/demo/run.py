@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from relay.core import Clock, Entropy
+from relay.core import BayonneError, Clock, Entropy
 from relay.lab.captures import read_capture
 from relay.lab.demo import results
 from relay.lab.demo.call import CallTimes, hold_call
@@ -42,8 +42,12 @@ async def run_demo(
     stages = Stages(console, clock)
     async with World(options, stages, clock, environment) as world:
         with stages.shown():
-            await world.build()
-            times = await hold_call(world, stages, clock, options.seconds)
+            try:
+                await world.build()
+                times = await hold_call(world, stages, clock, options.seconds)
+            except BayonneError:
+                results.write_events(options.logs / "events.json", world.events())
+                raise
             with stages.stage("Results", "recordings, captures, picture, figures"):
                 await world.end_call_equipment()
                 summary, made = await asyncio.to_thread(_results, world, options, times, clock, entropy)
@@ -63,9 +67,9 @@ def _results(
     world: World, options: DemoOptions, times: CallTimes, clock: Clock, entropy: Entropy
 ) -> tuple[dict[str, object], list[Row]]:
     """Work everything out and write it down."""
-    spoken = {name: sound for name, phone in world.phones.items() if (sound := phone.spoken()) is not None}
-    heard = {name: sound for name, phone in world.phones.items() if (sound := phone.heard()) is not None}
-    events = [event for role in world.roles.values() for event in role.history]
+    spoken = {name: sound for name in PEOPLE if (sound := world.phones[name].spoken()) is not None}
+    heard = {name: sound for name in PEOPLE if (sound := world.phones[name].heard()) is not None}
+    events = world.events()
     datagrams = [datagram for capture in world.captures for datagram in read_capture(capture)]
     lines = name_lines(lines_seen(datagrams, world.taps, wall_minus_monotonic(clock)))
     speech = {

@@ -62,11 +62,12 @@ class Stages:
             took = f"{stage.ended - stage.began:.1f} s"
             self._line(f"{title}: {'failed after' if stage.failed else 'done in'} {took}", "")
 
-    def note(self, why: str) -> None:
-        """What the present stage does or waits for now."""
+    def note(self, why: str, *, countdown: bool = False) -> None:
+        """What the present stage does or waits for now; a `countdown` moves on a terminal only."""
         if self._stages and self._stages[-1].ended is None and self._stages[-1].why != why:
             self._stages[-1].why = why
-            self._line("", why)
+            if not countdown:
+                self._line("", why)
 
     @property
     def elapsed(self) -> float:

@@ -7,7 +7,7 @@ import json
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -24,7 +24,7 @@ from relay.lab.demo.options import (
     TAP_ADDRESSES,
     DemoOptions,
 )
-from relay.lab.demo.roles import Role, Usage, ask, bayonne, peak_memory
+from relay.lab.demo.roles import Event, Role, Usage, ask, bayonne, peak_memory
 from relay.lab.demo.stages import Stages
 from relay.lab.observer import observer_command
 from relay.lab.softphones import Account, Softphone
@@ -32,6 +32,10 @@ from relay.lab.speech import Speech, Voice, build_speech, sounds_directory
 from relay.tor import PrivateNetwork
 
 _VOICES: Mapping[str, Voice] = {"alice": "english", "bob": "french"}
+_GAP = 3.0
+_LEADS = {"alice": 0.5, "bob": 3.5}
+"""Seconds of silence between phrases, and before the first: roughly, the two take turns."""
+
 _SPEECH_BEYOND = 90.0
 """Seconds of microphone beyond the speech asked for: people speak also while they wait to be connected."""
 
@@ -110,6 +114,12 @@ class World:
             # The observer writes to disk twice a second.
             await asyncio.sleep(1.0)
 
+    def events(self) -> list[Event]:
+        """Everything that every role reported so far, in order."""
+        return sorted(
+            (event for role in self.roles.values() for event in role.history), key=lambda one: one.at
+        )
+
     def usage(self) -> dict[str, Usage]:
         """Each role's process number and peak memory."""
         return {name: role.usage for name, role in self.roles.items() if role.usage} | self._phone_usage
@@ -117,9 +127,11 @@ class World:
     async def close(self) -> None:
         """End every process and remove every temporary file; whatever fails, the rest is still done."""
         try:
-            jobs: list[Callable[[], Awaitable[None]]] = [phone.close for phone in self.phones.values()]
-            jobs += [role.stop for role in self.roles.values()]
-            await asyncio.gather(*(job() for job in jobs), return_exceptions=True)
+            for name, phone in self.phones.items():
+                phone.copy_log(self._options.logs / f"{name}-phone.log")
+            # Phones first: they unregister at agents that are still there.
+            await asyncio.gather(*(phone.close() for phone in self.phones.values()), return_exceptions=True)
+            await asyncio.gather(*(role.stop() for role in self.roles.values()), return_exceptions=True)
             if self._network is not None:
                 with contextlib.suppress(Exception):
                     await self._network.down()
@@ -138,7 +150,9 @@ class World:
     async def _record_microphones(self) -> None:
         seconds = self._options.seconds + _SPEECH_BEYOND
         for name in PEOPLE:
-            build = functools.partial(build_speech, _VOICES[name], seconds, self._sounds)
+            build = functools.partial(
+                build_speech, _VOICES[name], seconds, self._sounds, gap=_GAP, lead=_LEADS[name]
+            )
             self.speech[name] = await asyncio.to_thread(build)
             await asyncio.to_thread(write_wav, self._microphone(name), self.speech[name].sound)
 

@@ -188,6 +188,11 @@ class Bench:
             self.collect()
         self.clock.advance(max(0.0, end - self.clock.monotonic()))
 
+    def lose(self, flow: Flow) -> None:
+        """A connection is gone."""
+        self.core.flow_lost(flow, self.now)
+        self.collect()
+
     @property
     def now(self) -> float:
         return self.clock.monotonic()

@@ -1,17 +1,18 @@
 """Calls that a phone places, on virtual time (RFC 3261 section 13.3)."""
 
 import pytest
-from scripted_phone import ANSWER, OFFER, Bench, ScriptedPhone
 
 from relay.agent.phone import Cancelled, HungUp, IncomingInvite, PhoneCall, Reoffered
 from relay.core import MisuseError
 from relay.sip.client_transaction import cancel
 from relay.sip.message import Request, Response
 from relay.sip.sdp import SessionDescription
+from relay.sip.transaction import Flow
+from tests.agent.phone.scripted_phone import ANSWER, OFFER, Bench, ScriptedPhone
 
 
-def dial(bench: Bench, phone: ScriptedPhone, **headers: str) -> tuple[PhoneCall, Request]:
-    request = phone.invite(**headers)
+def dial(bench: Bench, phone: ScriptedPhone) -> tuple[PhoneCall, Request]:
+    request = phone.invite()
     return bench.event(IncomingInvite).call, request
 
 
@@ -254,22 +255,48 @@ def test_an_invite_without_an_offer_to_read_is_488_and_without_contact_400() -> 
     assert bench.core.active_calls == 0
 
 
-def test_a_lost_connection_ends_a_ringing_call_and_moves_an_answered_one() -> None:
+def test_a_lost_connection_ends_a_ringing_call() -> None:
     bench = Bench()
     phone = bench.phone(5070, connection=1)
-    ringing, _ = dial(bench, phone)
-    bench.core.flow_lost(phone.flow, bench.now)
-    bench.collect()
-    assert bench.event(Cancelled).call is ringing
-    other = bench.phone(5071, connection=2)
-    call, _, _ = talk(bench, other)
-    bench.core.flow_lost(other.flow, bench.now)
-    bench.collect()
+    call, _ = dial(bench, phone)
+    bench.lose(phone.flow)
+    assert bench.event(Cancelled).call is call
+
+
+def test_an_answered_call_goes_on_over_a_new_connection() -> None:
+    bench = Bench()
+    phone = bench.phone(5070, connection=1)
+    call, _, _ = talk(bench, phone)
+    renewed = ScriptedPhone(bench, Flow("TCP", "127.0.0.1", 5070), "p5070")
+    bench.phones[renewed.flow] = renewed
+    bench.lose(phone.flow)
+    question = renewed.take(Request)
+    assert question.method == "OPTIONS"
+    renewed.answer(question, 200)
+    bench.advance(40)
     assert not call.ended
     call.hang_up(bench.now)
-    ((flow, data),) = bench.astray
-    assert (flow.transport, flow.port, flow.connection) == ("TCP", 5071, 0)
-    assert data.startswith(b"BYE ")
+    assert renewed.take(Request).method == "BYE"
+
+
+@pytest.mark.parametrize("gone", ["refused", "silent", "restarted"])
+def test_a_phone_that_died_with_its_connection_has_hung_up(gone: str) -> None:
+    bench = Bench()
+    phone = bench.phone(5070, connection=1)
+    call, _, _ = talk(bench, phone)
+    renewed = ScriptedPhone(bench, Flow("TCP", "127.0.0.1", 5070), "p5070")
+    bench.phones[renewed.flow] = renewed
+    bench.lose(phone.flow)
+    match gone:
+        case "refused":
+            bench.lose(renewed.flow)
+        case "silent":
+            bench.advance(33)
+        case "restarted":
+            renewed.answer(renewed.take(Request), 481)
+    assert bench.event(HungUp).call is call
+    assert call.ended
+    assert bench.core.active_calls == 0
 
 
 def _dialling(phone: ScriptedPhone, body: bytes | None = None, **headers: str) -> Request:

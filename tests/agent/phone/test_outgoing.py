@@ -1,10 +1,9 @@
 """Calls to the user's phones, on virtual time: forks, CANCEL, late answers (RFC 3261 section 13.2)."""
 
-from scripted_phone import ANSWER, OFFER, Bench, ScriptedPhone
-
 from relay.agent.phone import Answered, HungUp, PhoneCall, Refused, Ringing, Unregistered
 from relay.sip.message import Request, Response
 from relay.sip.sdp import SessionDescription
+from tests.agent.phone.scripted_phone import ANSWER, OFFER, Bench, ScriptedPhone
 
 
 def ring(bench: Bench, *phones: ScriptedPhone) -> tuple[PhoneCall, list[Request]]:
@@ -205,8 +204,7 @@ def test_a_connection_lost_while_ringing_refuses_at_once() -> None:
     bench = Bench()
     phone = bench.phone(5070, connection=1)
     call, _ = ring(bench, phone)
-    bench.core.flow_lost(phone.flow, bench.now)
-    bench.collect()
+    bench.lose(phone.flow)
     assert bench.events == [Refused(call, 408)]
     assert bench.core.registered == 1, "the Contact says where a new connection goes"
 
@@ -215,8 +213,7 @@ def test_a_phone_whose_contact_is_not_on_loopback_is_gone_with_its_connection() 
     bench = Bench()
     phone = bench.phone(5070, connection=1)
     phone.register(Contact="<sip:alice@192.0.2.4:5070;transport=tcp>")
-    bench.core.flow_lost(phone.flow, bench.now)
-    bench.collect()
+    bench.lose(phone.flow)
     assert isinstance(bench.events[-1], Unregistered)
 
 

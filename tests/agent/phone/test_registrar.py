@@ -1,12 +1,12 @@
 """Registration: challenges, credentials, bindings and their bounds (RFC 3261 section 10.3, RFC 8760)."""
 
 import pytest
-from scripted_phone import PASSWORD, USER, Bench, ScriptedPhone
 
 from relay.agent.phone import Registered, Unregistered
 from relay.sip.digest import Challenge
 from relay.sip.message import Request, Response
 from relay.sip.transaction import Flow
+from tests.agent.phone.scripted_phone import PASSWORD, USER, Bench, ScriptedPhone
 
 
 def register(phone: ScriptedPhone, **headers: str) -> Request:

@@ -7,13 +7,42 @@ over at least 200,000 bytes.  A leaky control, whose counter is bare and whose p
 from collections import Counter
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from relay.core import SeededEntropy
-from relay.rtp.cell import BODY_SIZE, CELL_SIZE, CONTENT_SIZE, RTP_HEADER_SIZE
+from relay.media_reflector.handshake import MESSAGE_SIZE
+from relay.media_reflector.link import CellSender, cell_timestamp, is_cell
+from relay.rtp.cell import BODY_SIZE, CELL_SIZE, CONTENT_SIZE, RTP_HEADER_SIZE, TIMESTAMP_STEP
 from relay.rtp.content import ContentPacker
 from relay.rtp.end_to_end import EndToEndSealer
 
 World = Any
 LIMIT = 400.0
+
+
+def test_a_sender_knows_the_timestamps_of_its_latest_cells_and_no_others() -> None:
+    sender = CellSender(7, SeededEntropy("sender"))
+    cells = [sender.handshake(bytes(MESSAGE_SIZE)) for _ in range(700)]
+    stamps = [cell_timestamp(cell) for cell in cells]
+    assert all(sender.sent(stamp) for stamp in stamps[-500:])
+    assert not any(sender.sent(stamp) for stamp in stamps[:200])
+    assert not sender.sent((stamps[-1] + TIMESTAMP_STEP) & 0xFFFFFFFF)
+    assert not sender.sent((stamps[-1] + 1) & 0xFFFFFFFF)
+    fresh = CellSender(7, SeededEntropy("sender"))
+    assert not any(fresh.sent(stamp) for stamp in stamps)
+
+
+def test_sequence_numbers_start_in_the_lower_half() -> None:
+    entropy = SeededEntropy("starts")
+    starts = [int.from_bytes(CellSender(7, entropy).handshake(b"")[2:4]) for _ in range(300)]
+    assert max(starts) < 1 << 15
+    assert len(set(starts)) > 290
+
+
+@given(st.binary(max_size=170))
+def test_only_cells_are_cells(datagram: bytes) -> None:
+    assert is_cell(datagram) == (len(datagram) == CELL_SIZE and datagram[:2] == b"\x80\x6f")
 
 
 def _chi_square(data: bytes) -> float:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.core import SeededEntropy
 from relay.media_reflector import LineClient
 from relay.media_reflector.handshake import MESSAGE_SIZE
-from relay.media_reflector.line import MAX_ANSWERED, MAX_PENDING, MAX_QUEUED
+from relay.media_reflector.line import MAX_ANSWERED, MAX_QUEUED
 from relay.media_reflector.link import CellSender, cell_ssrc
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, LinkType
 from relay.rtp.packet import pack_header
@@ -172,7 +172,7 @@ def test_answers_to_many_addresses_are_bounded(world: World) -> None:
         if number % 100 == 0:
             world.run(0.020)
     opening = next(iter(world.reflector._lines.values()))
-    assert len(opening.pending) <= MAX_PENDING
+    assert len(opening.pending) <= MAX_ANSWERED
     assert len(opening.answered) <= MAX_ANSWERED
 
 
@@ -186,6 +186,27 @@ def test_proof_counts_only_from_an_address_that_got_the_answer(world: World) -> 
     assert world.reflector.occupancy.lines == 0
     assert world.count("other_address") == 1
     world.reflector.receive(proof, "alice", world.now)
+    assert world.reflector.occupancy.lines == 1
+
+
+def test_an_attacker_on_the_path_cannot_have_the_cells_sent_to_a_third_party(world: World) -> None:
+    """The agent's own cells, copied under the victim's address and coming first, prove nothing there."""
+    line = LineClient(world.descriptor, world.ticket(), world.entropy)
+    first = line.next_cell(world.now)
+    world.reflector.receive(first, "victim", world.now)
+    world.reflector.receive(first, "alice", world.now)
+    world.run(0.020)
+    answers = {destination: cell for cell, destination in world.stray}
+    assert set(answers) == {"alice", "victim"}
+    # Even with the header of the answer changed on its way: the victim's timestamp is not known.
+    line.receive(answers["alice"], world.now)
+    copied = line.next_cell(world.now)
+    world.reflector.receive(copied, "victim", world.now)
+    assert world.count("unproved") == 1
+    assert world.reflector.occupancy.lines == 0
+    world.run(1.0)
+    assert sum(destination == "victim" for _, destination in world.stray) == 1
+    world.reflector.receive(line.next_cell(world.now), "alice", world.now)
     assert world.reflector.occupancy.lines == 1
 
 

@@ -1,0 +1,135 @@
+"""What happens to real calls: real tor, real UDP, real baresip.
+
+One world serves all scenarios, in this order, because building it takes ten seconds; each scenario leaves it quiet.
+What the reflector's and the contact point's sides knew of the first call is searched in tests/knowledge.
+"""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.world import World, open_world
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scenarios")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(private_network: Path, directory: Path) -> AsyncIterator[World]:
+    async with open_world(private_network, directory) as opened:
+        yield opened
+
+
+async def test_an_unknown_name_is_404_at_once_and_nothing_leaves_the_machine(world: World) -> None:
+    before = {stream: len(data) for stream, data in world.taps.items()}
+    started = world.clock.monotonic()
+    await world.alice.phone.dial("nobody")
+    closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=5)
+    assert "404" in closed.detail
+    assert closed.at - started < 2.0
+    assert not world.alice.told.seen("dialled", after=started), "no call was begun"
+    assert {stream: len(data) for stream, data in world.taps.items()} == before
+    assert all(reflector.node.reflector.occupancy.lines == 0 for reflector in world.reflectors)
+
+
+async def test_a_call_is_held_and_hung_up_in_the_cells(world: World) -> None:
+    dialled = await world.connect()
+    assert sum(reflector.node.reflector.occupancy.crossed for reflector in world.reflectors) == 2
+    sealed_before = len(world.taps["sip in"])
+    hung_up = world.clock.monotonic()
+    await world.alice.phone.hang_up()
+    closed = await world.bob.phone.wait_for("CALL_CLOSED", timeout=5)
+    assert closed.at - hung_up < 3.0
+    for person in (world.alice, world.bob):
+        ended = await person.told.wait_for("call-ended", timeout=10, after=dialled)
+        assert ended.fields["reason"] in ("hung up here", "hung up by the other side")
+        assert ended.fields["lost_cells"] == 0
+    # Only keep-alives may have passed the contact point: the goodbye went in the cells.
+    assert len(world.taps["sip in"]) - sealed_before < 1000
+    await world.quiet()
+    for person in (world.alice, world.bob):
+        (lingering,) = person.told.seen("line-lingering", after=dialled)
+        (line_closed,) = person.told.seen("line-closed", after=dialled)
+        stagger = lingering.fields["stagger"]
+        assert isinstance(stagger, float)
+        assert line_closed.at - lingering.at == pytest.approx(stagger, abs=0.5), "each line its own time"
+    assert all(reflector.node.reflector.occupancy.lines == 0 for reflector in world.reflectors)
+
+
+async def test_no_line_opens_before_a_human_answered(world: World) -> None:
+    dialled = world.clock.monotonic()
+    await world.alice.phone.dial("bob")
+    await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
+    assert all(
+        reflector.node.reflector.occupancy.lines + reflector.node.reflector.occupancy.opening == 0
+        for reflector in world.reflectors
+    )
+    await world.bob.phone.hang_up()
+    closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
+    assert "603" in closed.detail or "486" in closed.detail
+    assert not world.alice.told.seen("line-opening", after=dialled)
+    assert not world.bob.told.seen("line-opening", after=dialled)
+    await world.quiet()
+
+
+async def test_a_caller_who_gives_up_silences_the_other_phone(world: World) -> None:
+    await world.alice.phone.dial("bob")
+    await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
+    await world.alice.phone.hang_up()
+    await world.bob.phone.wait_for("CALL_CLOSED", timeout=10)
+    await world.quiet()
+
+
+async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world: World) -> None:
+    dialled = world.clock.monotonic()
+    await world.alice.phone.dial("bob")
+    await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
+    pid = world.alice.agent.tor_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
+    assert "503" in closed.detail
+    failed = await world.alice.told.wait_for("failed", timeout=5, after=dialled)
+    assert failed.fields["status"] == 503
+    assert not world.alice.told.seen("line-opening", after=dialled)
+    assert all(reflector.node.reflector.occupancy.lines == 0 for reflector in world.reflectors)
+    # While Tor is down every further call fails at once, too.
+    if not world.alice.told.seen("tor-back", after=dialled):
+        await world.alice.phone.dial("bob")
+        closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
+        assert "503" in closed.detail
+    await world.bob.phone.hang_up()
+    await world.alice.told.wait_for("tor-back", timeout=60, after=dialled)
+    await world.quiet()
+
+
+async def test_a_reflector_gone_in_mid_call_is_heard_within_three_seconds(world: World) -> None:
+    dialled = await world.connect()
+    (in_use,) = [one for one in world.reflectors if one.node.reflector.occupancy.lines]
+    killed = world.clock.monotonic()
+    in_use.task.cancel()
+    for person in (world.alice, world.bob):
+        closed = await person.phone.wait_for("CALL_CLOSED", timeout=10)
+        assert closed.at - killed < 3.0
+        ended = await person.told.wait_for("call-ended", timeout=10, after=dialled)
+        assert "reflector" in str(ended.fields["reason"])
+    await world.quiet()
+
+
+async def test_a_callee_who_is_offline_is_480_within_thirty_seconds(world: World) -> None:
+    world.bob.agent.stop()
+    await world.bob.task
+    dialled = world.clock.monotonic()
+    await world.alice.phone.dial("bob")
+    closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=31)
+    assert "480" in closed.detail
+    assert closed.at - dialled < 30.0
+    await world.quiet()

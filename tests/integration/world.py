@@ -1,0 +1,259 @@
+"""A small world in one process for the scenarios: real tor, real UDP, real baresip; the roles run inside the test.
+
+Being inside lets a test tap the contact point's streams, read every role's log and database, and kill what it likes.
+"""
+
+import asyncio
+import contextlib
+import io
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateDirectory
+from relay.core import Clock, SystemClock, SystemEntropy
+from relay.lab.audio import write_wav
+from relay.lab.softphones import Account, Softphone
+from relay.lab.speech import Voice, build_speech, sounds_directory
+from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.reflector import ReflectorNode, ReflectorSettings
+from relay.tor import TorClient, TorSettings
+
+LINE_ADDRESSES = {"alice": "127.0.10.1", "bob": "127.0.10.2"}
+PEOPLE = ("alice", "bob")
+START_DELAY = 1.0
+STAGGERED_TEARDOWN = 4.0
+
+
+@dataclass(slots=True)
+class Told:
+    """One event of an agent."""
+
+    name: str
+    at: float
+    fields: dict[str, object]
+
+
+class Teller:
+    """Collects what one agent tells its owner, and lets a test wait for it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.events: list[Told] = []
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: str, /, **fields: str | int | float | bool | None) -> None:
+        self.events.append(Told(event, self._clock.monotonic(), dict(fields)))
+        self._changed.set()
+
+    async def wait_for(self, name: str, *, timeout: float, after: float = 0.0, **fields: object) -> Told:
+        """The first event `name` with `fields` later than `after`."""
+        async with asyncio.timeout(timeout):
+            while True:
+                for told in self.events:
+                    if told.name == name and told.at > after and fields.items() <= told.fields.items():
+                        return told
+                self._changed.clear()
+                await self._changed.wait()
+
+    def seen(self, name: str, *, after: float = 0.0) -> list[Told]:
+        return [told for told in self.events if told.name == name and told.at > after]
+
+
+@dataclass(slots=True)
+class Person:
+    """One agent with its softphone."""
+
+    name: str
+    agent: Agent
+    told: Teller
+    task: "asyncio.Task[None]"
+    phone: Softphone
+
+
+@dataclass(slots=True)
+class Reflector:
+    node: ReflectorNode
+    task: "asyncio.Task[None]"
+    stop: asyncio.Event
+    reference: str
+    address: tuple[str, int]
+
+
+@dataclass(slots=True)
+class World:
+    """Build with `open_world`."""
+
+    directory: Path
+    clock: Clock
+    taps: dict[str, bytearray] = field(default_factory=dict)
+    reflector_reports: list[str] = field(default_factory=list)
+    log: io.StringIO = field(default_factory=io.StringIO)
+    contact_point: ContactPointNode | None = None
+    reflectors: list[Reflector] = field(default_factory=list)
+    people: dict[str, Person] = field(default_factory=dict)
+
+    @property
+    def alice(self) -> Person:
+        return self.people["alice"]
+
+    @property
+    def bob(self) -> Person:
+        return self.people["bob"]
+
+    def book(self, name: str) -> ContactBook:
+        """The contacts on disk of one person."""
+        book = ContactBook(StateDirectory(self.directory / name))
+        book.refresh()
+        return book
+
+    async def quiet(self, *, timeout: float = 12.0) -> None:
+        """Wait until no call and no line is left, and forget old phone reports."""
+        async with asyncio.timeout(timeout):
+            while any(person.agent.busy for person in self.people.values()):
+                await asyncio.sleep(0.1)
+        for person in self.people.values():
+            while not person.phone.reports.empty():
+                person.phone.reports.get_nowait()
+
+    async def connect(self) -> float:
+        """Alice dials bob, bob answers, both hear voice; the moment of dialling."""
+        dialled = self.clock.monotonic()
+        await self.alice.phone.dial("bob")
+        await self.bob.phone.wait_for("CALL_INCOMING", timeout=30)
+        await self.bob.phone.accept()
+        for person in self.people.values():
+            await person.told.wait_for("voice", timeout=20, after=dialled, direction="received")
+        return dialled
+
+
+@contextlib.asynccontextmanager
+async def open_world(network: Path, directory: Path):  # type: ignore[no-untyped-def]
+    """Everything up, both contacts ready, both softphones registered; everything down afterwards."""
+    world = World(directory, SystemClock())
+    async with contextlib.AsyncExitStack() as stack:
+        await _contact_point(world, network, stack)
+        await asyncio.gather(*(_reflector(world, network, stack, number) for number in (1, 2)))
+        settings = {name: _settings(world, network, name) for name in PEOPLE}
+        _introduce(world, settings)
+        await asyncio.gather(*(_person(world, settings[name], stack) for name in PEOPLE))
+        for name, other in zip(PEOPLE, reversed(PEOPLE), strict=True):
+            await world.people[name].told.wait_for("contact-ready", timeout=60, contact=other)
+        yield world
+
+
+async def _contact_point(world: World, network: Path, stack: contextlib.AsyncExitStack) -> None:
+    directory = world.directory / "contact-point"
+    settings = ContactPointSettings(state_directory=str(directory), tor=_tor(network))
+    tor = await TorClient.launch(settings.tor, directory, world.clock)
+    stack.push_async_callback(tor.close)
+
+    def tap(stream: str, data: bytes) -> None:
+        world.taps.setdefault(stream, bytearray()).extend(data)
+
+    node = ContactPointNode(settings, tor, world.clock, SystemEntropy(), tap)
+    stack.push_async_callback(node.close)
+    await node.start()
+    world.contact_point = node
+
+
+async def _reflector(world: World, network: Path, stack: contextlib.AsyncExitStack, number: int) -> None:
+    address = ("127.0.0.1", _free_port(socket.SOCK_DGRAM))
+    settings = ReflectorSettings(
+        state_directory=str(world.directory / f"reflector-{number}"),
+        udp_listen=f"{address[0]}:{address[1]}",
+        tor=_tor(network),
+    )
+    stop = asyncio.Event()
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def report(event: object) -> None:
+        assert isinstance(event, dict)
+        if event["event"] == "ready":
+            if not ready.done():
+                ready.set_result(str(event["reference"]))
+        else:
+            world.reflector_reports.append(str(event))
+
+    node = ReflectorNode(settings, world.clock, SystemEntropy(), report)
+    task = asyncio.create_task(node.run(stop))
+
+    async def end() -> None:
+        stop.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    reference = await asyncio.wait_for(ready, 90)
+    world.reflectors.append(Reflector(node, task, stop, reference, address))
+
+
+def _settings(world: World, network: Path, name: str) -> AgentSettings:
+    assert world.contact_point is not None
+    return AgentSettings(
+        state_directory=str(world.directory / name),
+        name=name,
+        sip_listen=f"127.0.0.1:{_free_port(socket.SOCK_STREAM)}",
+        line_address=LINE_ADDRESSES[name],
+        contact_points=(world.contact_point.onion,),
+        reflectors=tuple(reflector.reference for reflector in world.reflectors),
+        tor=_tor(network),
+        chaff=ChaffSettings(start_delay=START_DELAY, staggered_teardown=STAGGERED_TEARDOWN),
+    )
+
+
+def _introduce(world: World, settings: dict[str, AgentSettings]) -> None:
+    entropy = SystemEntropy()
+    alice, bob = (StateDirectory(settings[name].directory) for name in PEOPLE)
+    for state in (alice, bob):
+        state.prepare()
+    points = settings["alice"].contact_points
+    invitation = ContactBook(alice).invite("bob", points, alice.identity(entropy).public_key, entropy)
+    ContactBook(bob).accept("alice", invitation, entropy)
+
+
+async def _person(world: World, settings: AgentSettings, stack: contextlib.AsyncExitStack) -> None:
+    name = settings.name
+    told = Teller(world.clock)
+    agent = Agent(settings, world.clock, SystemEntropy(), told)
+    task = asyncio.create_task(agent.run())
+
+    async def end() -> None:
+        agent.stop()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    ready = asyncio.create_task(told.wait_for("ready", timeout=90))
+    await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        ready.cancel()
+        task.result()
+    await ready
+    account = StateDirectory(settings.directory).softphone(name, SystemEntropy())
+    directory = world.directory / f"{name}-phone"
+    directory.mkdir()
+    microphone = directory / "microphone.wav"
+    voice: Voice = "english" if name == "alice" else "french"
+    speech = build_speech(voice, 40.0, sounds_directory(os.environ))
+    write_wav(microphone, speech.sound)
+    phone = Softphone(
+        Account(account.user, account.password, settings.sip_listen),
+        microphone,
+        directory,
+        world.clock,
+        os.environ,
+    )
+    stack.push_async_callback(phone.close)
+    await phone.start()
+    await told.wait_for("registered", timeout=20)
+    world.people[name] = Person(name, agent, told, task, phone)
+
+
+def _tor(network: Path) -> TorSettings:
+    return TorSettings(network_directory=str(network))
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
