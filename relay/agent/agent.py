@@ -81,10 +81,16 @@ class Agent:
         host, port = listen_address(settings.sip_listen)
         phone = state.softphone(settings.name, entropy)
         self._network = Network(
-            settings.tor, settings.directory, clock=clock, entropy=entropy, report=report, lost=self._tor_lost
+            settings.tor,
+            settings.directory,
+            clock=clock,
+            entropy=entropy,
+            report=report,
+            lost=self._tor_lost,
+            back=self._tor_back,
         )
         self._pool = ReflectorPool(settings.reflectors, clock, entropy)
-        self._flows = Flows(self._network, settings.contact_points[0], entropy, self._message, lambda: None)
+        self._flows = Flows(self._network, settings.contact_points[0], entropy, self._message)
         self._reachability = Reachability(
             self._identity,
             self._book,
@@ -125,19 +131,19 @@ class Agent:
                 self._reachability.run(),
                 self._follow(),
                 self._dummies(),
-                self._announce(),
             )
         ]
+        announcing = asyncio.create_task(self._announce())
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            done, _ = await asyncio.wait((*jobs, stopping), return_when=asyncio.FIRST_EXCEPTION)
+            done, _ = await asyncio.wait((*jobs, stopping), return_when=asyncio.FIRST_COMPLETED)
             for job in done:
                 job.result()
         finally:
             await self._calls.stop(GOODBYE_SECONDS)
-            for task in (*jobs, stopping, *self._tasks):
+            for task in (*jobs, announcing, stopping, *self._tasks):
                 task.cancel()
-            await asyncio.gather(*jobs, stopping, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*jobs, announcing, stopping, *self._tasks, return_exceptions=True)
             await self._flows.close()
             await self._phones.close()
 
@@ -177,6 +183,10 @@ class Agent:
         """See `relay.agent.call_runner.Messenger`."""
         await self._flows.send(onion, token, body)
 
+    async def wait_bound(self, token: str, timeout: float) -> None:
+        """See `relay.agent.call_runner.Messenger`."""
+        await self._flows.wait_bound(token, timeout)
+
     def seal_note(self, contact: Contact, sip: bytes) -> bytes:
         """See `relay.agent.call_runner.Messenger`."""
         if contact.whereabouts is None:
@@ -193,6 +203,9 @@ class Agent:
 
     def _tor_lost(self, reason: str) -> None:
         self._calls.transport_lost(f"Tor was lost: {reason}")
+
+    def _tor_back(self) -> None:
+        self._flows.hurry()
 
     def _place(self, caller: str, display: str, offer: SessionDescription) -> PhoneCall | None:
         return self._phones.place(caller, display, offer)

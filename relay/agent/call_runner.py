@@ -56,6 +56,10 @@ class Messenger(Protocol):
         """Raises `TransportUnavailable`."""
         ...
 
+    async def wait_bound(self, token: str, timeout: float) -> None:
+        """Return once an answer to `token` can reach us.  Raises `TransportUnavailable`."""
+        ...
+
     def seal_note(self, contact: Contact, sip: bytes) -> bytes: ...
 
 

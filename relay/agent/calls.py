@@ -30,6 +30,8 @@ MAX_CALLS = 4
 
 HEAD_START = 2.0
 """Seconds by which the callee's phone stops ringing before the caller gives up, so that no answer comes too late."""
+BOUND_SECONDS = 10.0
+"""How long a ring waits for our own flow: without it no answer could come."""
 NOBODY_THERE = 480
 NOWHERE = "192.0.2.1"
 """The address in sealed session descriptions: a documentation address (RFC 5737), because voice goes in cells."""
@@ -146,6 +148,7 @@ class Calls:
                 around.clock,
                 around.entropy,
             )
+            await around.messenger.wait_bound(contact.token.token, BOUND_SECONDS)
             await around.messenger.send(whereabouts.onion, whereabouts.token, body)
         except TransportUnavailable as error:
             runner.transport_lost(str(error))

@@ -1,10 +1,8 @@
 """The flows of one agent: every token bound at our contact point, in small groups that share nothing else."""
 
-from collections.abc import Callable
-
 from relay.agent.contacts import ContactBook
 from relay.agent.flow import MOST_TOKENS, FlowClient, MessageSender, OnMessage
-from relay.core import Entropy
+from relay.core import Entropy, TransportUnavailable
 from relay.wire import OnionDialer
 
 
@@ -21,13 +19,11 @@ class Flows:
         onion: str,
         entropy: Entropy,
         on_message: OnMessage,
-        on_change: Callable[[], None],
     ) -> None:
         self._dialer = dialer
         self._onion = onion
         self._entropy = entropy
         self._on_message = on_message
-        self._on_change = on_change
         self._flows: list[FlowClient] = []
         self._sender = MessageSender(dialer, entropy)
 
@@ -49,6 +45,19 @@ class Flows:
         """Whether `token` is taken up at the contact point right now."""
         return any(token in flow.tokens and flow.connected for flow in self._flows)
 
+    async def wait_bound(self, token: str, timeout: float) -> None:
+        """Return once `token` is taken up.  Raises `TransportUnavailable`."""
+        for flow in self._flows:
+            if token in flow.tokens:
+                await flow.wait_connected(timeout)
+                return
+        raise TransportUnavailable("the contact point is not reached yet; try again")
+
+    def hurry(self) -> None:
+        """Tor is back: connect again now, not after the next pause."""
+        for flow in self._flows:
+            flow.hurry()
+
     async def send(self, onion: str, token: str, body: bytes) -> None:
         """Hand a sealed body to a contact's contact point.  Raises `TransportUnavailable`."""
         await self._sender.send(onion, token, body)
@@ -69,7 +78,6 @@ class Flows:
             (),
             self._entropy,
             self._on_message,
-            on_change=lambda _connected: self._on_change(),
         )
         self._flows.append(flow)
         flow.start()

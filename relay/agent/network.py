@@ -15,7 +15,8 @@ _log = get_logger("network")
 
 
 class Network:
-    """An `OnionDialer` over whichever Tor client is up at the moment; `lost` is called when it goes."""
+    """An `OnionDialer` over whichever Tor client is up at the moment; `lost` is called when it goes,
+    `back` when it is there again."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Network:
         entropy: Entropy,
         report: Reporter,
         lost: Callable[[str], None],
+        back: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -33,6 +35,7 @@ class Network:
         self._entropy = entropy
         self._report = report
         self._lost = lost
+        self._back = back
         self._tor: TorClient | None = None
         self._up = asyncio.Event()
 
@@ -69,11 +72,12 @@ class Network:
                 if not had_it:
                     raise
             else:
-                if had_it:
-                    self._report("tor-back")
-                had_it = True
                 retry = RETRY_FIRST
                 self._up.set()
+                if had_it:
+                    self._report("tor-back")
+                    self._back()
+                had_it = True
                 await self._watch(self._tor)
             await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * retry)
             retry = min(2 * retry, RETRY_LAST)

@@ -15,8 +15,8 @@ Samples = NDArray[np.float64]
 
 COMPARISON_RATE = 16_000
 _SPEECH_BAND = (150.0, 3400.0)
-_WINDOW = 1.0
-_HOP = 0.5
+_WINDOW = 0.5
+_HOP = 0.25
 _FOUND = 0.5
 _WANDER = 0.080
 """How far, in seconds, one window's delay may lie from the whole recording's: a playout buffer moves."""

@@ -7,10 +7,10 @@ writes every microphone frame as it is encoded and every received frame as it is
 - **Mouth.**  A frame of 20 ms leaves the microphone when its last sample was spoken, so its first sample
   was spoken 20 ms before the frame appeared.  baresip paces frames without drift; the earliest of all the
   frames' dates fixes the start, because a frame can only be seen late.
-- **Ear.**  Decoded frames pass through a model of the sound card that is missing: a playout buffer that
-  starts (and starts again after it ran dry) at 40 ms and drops its oldest sound above 160 ms, read in
-  blocks of 20 ms.  A listener hears the block from the moment the card reads it.  Lost and late frames
-  therefore become the silence that a listener would hear.
+- **Ear.**  Decoded frames pass through a model of the sound card that is missing, with the playout buffer that
+  baresip has by default (`audio_buffer 20-160`): it starts, and starts again after it ran dry, at 20 ms, drops
+  its oldest sound above 160 ms, and never shrinks by itself.  The card reads blocks of 20 ms; a listener hears
+  a block from the moment it is read.  Lost and late frames become the silence that a listener would hear.
 
 Mouth-to-ear delay so defined contains the microphone's frame, both codecs, the network and the playout
 buffer; not the analogue side of a sound card.
@@ -25,7 +25,7 @@ from relay.lab.growth import Growth
 
 WAV_HEADER_SIZE = 44
 FRAME = 0.020
-PLAYOUT_START = 0.040
+PLAYOUT_START = 0.020
 PLAYOUT_LIMIT = 0.160
 
 

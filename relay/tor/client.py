@@ -132,10 +132,9 @@ def _address(text: str, key: str) -> ControlAddress:
     if text.startswith("unix:"):
         return Path(text.removeprefix("unix:"))
     host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
     try:
         # An address and no name: looking a name up would tell the resolver.
-        ipaddress.ip_address(host)
+        ipaddress.IPv4Address(host)
         number = int(port)
     except ValueError:
         number = 0

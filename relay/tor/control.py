@@ -5,6 +5,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ ANSWER_SECONDS = 30.0
 """How long Tor may take for one command."""
 
 UPLOADS_WANTED = 2
-"""Directories that must have taken a descriptor: right after the first one clients can still miss it."""
+SETTLE_SECONDS = 5.0
+"""A service counts as published when every directory asked has answered, for a client may ask any of them; after
+this long, when `UPLOADS_WANTED` have taken a descriptor."""
 
 _SERVICE = re.compile(r"ServiceID=([a-z2-7]{56})")
 _KEY = re.compile(r"PrivateKey=(ED25519-V3:\S+)")
@@ -33,6 +36,26 @@ _SILENT = "Tor's control port does not answer; is Tor running?"
 logging.getLogger("stem").setLevel(logging.CRITICAL + 1)
 
 
+@dataclass(slots=True)
+class _Uploads:
+    """What became of a service's descriptors, counted over all directories."""
+
+    asked: int = 0
+    answered: int = 0
+    taken: int = 0
+
+    def note(self, action: str) -> None:
+        if action == "UPLOAD":
+            self.asked += 1
+        else:
+            self.answered += 1
+            self.taken += action == "UPLOADED"
+
+    @property
+    def complete(self) -> bool:
+        return self.taken >= UPLOADS_WANTED and self.answered >= self.asked
+
+
 class ControlPort:
     """One authenticated control connection.  Everything raises `TransportUnavailable` once it is gone."""
 
@@ -41,7 +64,7 @@ class ControlPort:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lost = asyncio.Event()
-        self._uploads: dict[str, set[str]] = {}
+        self._uploads: dict[str, _Uploads] = {}
         self._uploaded = asyncio.Event()
         controller.add_status_listener(self._status)
 
@@ -78,7 +101,7 @@ class ControlPort:
             if listener.startswith("unix:"):
                 return Path(listener.removeprefix("unix:"))
             host, _, port = listener.rpartition(":")
-            return host, int(port)
+            return host.strip("[]"), int(port)
         raise ConfigurationError("the running Tor has no SOCKS port; set SocksPort in its torrc")
 
     async def bootstrap_progress(self) -> int:
@@ -101,7 +124,7 @@ class ControlPort:
         if found is None:
             raise TransportUnavailable("Tor did not make the onion service")
         onion = found.group(1)
-        self._uploads[onion] = set()
+        self._uploads[onion] = _Uploads()
         new_key = _KEY.search(answer)
         kept = key if key is not None else OnionKey(new_key.group(1) if new_key else "")
         await self._wait_uploads(onion, timeout)
@@ -116,16 +139,20 @@ class ControlPort:
         self._uploads.pop(onion, None)
 
     async def _wait_uploads(self, onion: str, timeout: float) -> None:
+        uploads = self._uploads[onion]
         deadline = self._clock.monotonic() + timeout
-        while len(self._uploads.get(onion, ())) < UPLOADS_WANTED:
-            self._uploaded.clear()
-            left = deadline - self._clock.monotonic()
-            if left <= 0 or self._lost.is_set():
+        settled = deadline
+        while not uploads.complete:
+            now = self._clock.monotonic()
+            if uploads.taken >= UPLOADS_WANTED:
+                settled = min(settled, now + SETTLE_SECONDS)
+                if now >= settled:
+                    return
+            if now >= deadline or self._lost.is_set():
                 raise TransportUnavailable("the onion service could not be published; is Tor connected?")
-            try:
-                await asyncio.wait_for(self._uploaded.wait(), min(left, 1.0))
-            except TimeoutError:
-                continue
+            self._uploaded.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._uploaded.wait(), min(deadline - now, 0.5))
 
     async def _message(self, text: str) -> Any:
         response = await self._call(self._controller.msg, text)
@@ -148,12 +175,14 @@ class ControlPort:
             raise TransportUnavailable(_SILENT) from None
 
     def _hs_desc(self, event: Any) -> None:
-        if event.action == "UPLOADED":
-            self._soon(self._note_upload, str(event.address), str(event.directory_fingerprint))
+        # FAILED also tells of descriptors that a client of this Tor could not get.
+        if event.action in ("UPLOAD", "UPLOADED") or event.reason == "UPLOAD_REJECTED":
+            self._soon(self._note_upload, str(event.address), str(event.action))
 
-    def _note_upload(self, onion: str, directory: str) -> None:
-        if onion in self._uploads:
-            self._uploads[onion].add(directory)
+    def _note_upload(self, onion: str, action: str) -> None:
+        uploads = self._uploads.get(onion)
+        if uploads is not None:
+            uploads.note(action)
             self._uploaded.set()
 
     def _status(self, _controller: Any, state: Any, _at: float) -> None:

@@ -145,7 +145,11 @@ class PrivateNetwork:
         arguments += ["-f", str(nothing), "--defaults-torrc", str(nothing), "--DataDirectory", str(directory)]
         arguments += ["--ORPort", "1", "--Nickname", member.name, "--TestingTorNetwork", "1"]
         _run([*arguments, "--DirAuthority", stand_in])
-        return (directory / "fingerprint").read_text().split()[1]
+        try:
+            return (directory / "fingerprint").read_text().split()[1]
+        except (OSError, IndexError):
+            program = Path(self._executable).name
+            raise TransportUnavailable(f"'{program}' made no relay's keys; is it tor?") from None
 
     def _start(self, line: str) -> None:
         first_vote = int(self._clock.wall() + FIRST_CONSENSUS + 0.999)

@@ -133,7 +133,7 @@ def _held(process: ProcessIdentity) -> Iterator[int | None]:
     """A handle that keeps meaning this process (pidfd_open(2)); None where it runs no more."""
     try:
         handle = os.pidfd_open(process.pid)
-    except (ProcessLookupError, OverflowError, ValueError):
+    except (OSError, OverflowError):
         yield None
         return
     try:

@@ -32,18 +32,20 @@ def test_the_mouth_spoke_a_frame_before_it_appeared_and_late_sightings_do_not_co
 
 
 def test_punctual_frames_wait_for_the_buffer_to_fill() -> None:
-    heard = as_heard(frames([5.0 + 0.02 * k for k in range(6)]))
+    arrivals = [5.0, *(4.999 + 0.02 * k for k in range(1, 6))]
+    heard = as_heard(frames(arrivals))
     assert heard.start == 5.0
-    assert played(heard) == [0, 1, 2, 3, 4, 5, 6]
+    assert played(heard) == [1, 2, 3, 4, 5, 6]
+    assert played(as_heard(frames(arrivals), playout_start=0.040)) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_a_late_frame_is_heard_as_silence_and_refills_the_buffer() -> None:
-    heard = as_heard(frames([0.0, 0.02, 0.04, 0.161, 0.162, 0.18]))
+    heard = as_heard(frames([0.0, 0.019, 0.039, 0.161, 0.162, 0.18]), playout_start=0.040)
     assert played(heard) == [0, 1, 2, 3, 0, 0, 0, 0, 0, 4, 5, 6]
 
 
 def test_a_burst_drops_the_oldest_beyond_the_limit() -> None:
-    heard = as_heard(frames([0.0, 0.02] + [0.05] * 12))
+    heard = as_heard(frames([0.0, 0.019] + [0.05] * 12), playout_start=0.040)
     assert played(heard) == [0, 1, 2, *range(7, 15)]
 
 

@@ -21,7 +21,7 @@ def phone(account: Account, directory: Path) -> Softphone:
 
 
 async def test_two_softphones_hear_each_other(tmp_path: Path) -> None:
-    """Microphone frame 20 ms, codec 7 ms, the softphone's 4 ms timer, playout 20 to 60 ms: 45 to 100 ms."""
+    """Microphone frame 20 ms, codec 7 ms, the softphone's 4 ms timer, playout up to 60 ms."""
     alice, bob = phone(Account("alice"), tmp_path), phone(Account("bob"), tmp_path)
     try:
         await alice.start()
@@ -41,8 +41,8 @@ async def test_two_softphones_hear_each_other(tmp_path: Path) -> None:
             assert heard is not None
             found = compare(spoken, heard)
             assert found is not None
-            assert found.correlation > 0.9
-            assert 35 < found.delay_ms < 120
+            assert found.correlation > 0.85
+            assert 25 < found.delay_ms < 120
             assert found.compared_seconds >= 2
     finally:
         await alice.close()

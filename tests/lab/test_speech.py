@@ -1,5 +1,6 @@
 """Microphone files hold real speech of the wanted length, level and gaps."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from relay.lab.speech import MICROPHONE_RATE, Voice, build_speech, sounds_direct
 
 @pytest.mark.parametrize("voice", ["english", "french"])
 def test_speech_and_silence_lie_where_stated(voice: Voice) -> None:
-    speech = build_speech(voice, 20, sounds_directory({}), gap=1.0)
+    speech = build_speech(voice, 20, sounds_directory(os.environ), gap=1.0)
     assert len(speech.sound.samples) == 20 * MICROPHONE_RATE
     silent = np.ones(len(speech.sound.samples), dtype=bool)
     for begin, end in speech.spoken:
@@ -27,7 +28,7 @@ def test_speech_and_silence_lie_where_stated(voice: Voice) -> None:
 
 
 def test_long_speech_repeats() -> None:
-    speech = build_speech("french", 300, sounds_directory({}))
+    speech = build_speech("french", 300, sounds_directory(os.environ))
     assert speech.spoken[-1][1] > 290
 
 

@@ -38,15 +38,24 @@ def test_a_wrong_key_is_refused_by_name_and_line(tmp_path: Path, text: str, says
 
 @pytest.mark.parametrize(
     "control",
-    ["tor", "9051", "tor.example.org:9051", "localhost:9051", "127.0.0.1:0", "127.0.0.1:99999", ":1"],
+    [
+        "tor",
+        "9051",
+        "tor.example.org:9051",
+        "localhost:9051",
+        "[::1]:9051",
+        "127.0.0.1:0",
+        "127.0.0.1:99999",
+        ":1",
+    ],
 )
 async def test_a_control_port_is_an_address_and_never_a_name(tmp_path: Path, control: str) -> None:
     settings = TorSettings(mode="running", control=control)
-    with pytest.raises(ConfigurationError, match="tor.control"):
+    with pytest.raises(ConfigurationError, match=r"^tor\.control: "):
         await TorClient.launch(settings, tmp_path, SystemClock())
 
 
-@pytest.mark.parametrize("control", ["unix:/nowhere/control", "127.0.0.1:1", "[::1]:1"])
+@pytest.mark.parametrize("control", ["unix:/nowhere/control", "127.0.0.1:1"])
 async def test_no_tor_at_the_control_port(tmp_path: Path, control: str) -> None:
     settings = TorSettings(mode="running", control=control)
     with pytest.raises(TransportUnavailable, match="is Tor running"):

@@ -48,6 +48,7 @@ async def hold_call(world: World, stages: Stages, clock: Clock, seconds: float) 
         voice = await _connect(world, stages, dialled)
     with stages.stage(f"They speak for {seconds:.0f} s", "recorded speech both ways"):
         await _speak(world, stages, clock, voice, seconds, dialled)
+        stages.note("recorded speech both ways", countdown=True)
         hung_up = clock.monotonic()
         await alice.hang_up()
     with stages.stage("alice hangs up", "bob hears a tone at once, in the cells"):

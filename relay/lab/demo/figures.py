@@ -150,7 +150,7 @@ def rows(figures: Figures) -> list[Row]:
                 f"<= {LONGEST_DELAY_MS:.0f}",
                 found.delay_ms if found else "none",
                 found is not None and found.delay_ms <= LONGEST_DELAY_MS,
-                "median lag, with the microphone's frame and a playout buffer of 40 ms (relay/lab/ear.py)",
+                "median lag, with the microphone's frame and the phone's playout buffer (relay/lab/ear.py)",
             ),
         ]
     sizes = sorted({size for line in figures.lines.values() for size in line.sizes})

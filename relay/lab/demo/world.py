@@ -88,6 +88,7 @@ class World:
             speech = asyncio.create_task(self._record_microphones())
             self._network = PrivateNetwork(self._network_directory, clock=self._clock)
             await self._network.up(stages.note)
+            stages.note("the relays have voted")
             await speech
         with stages.stage("Contact point, two reflectors", "each publishes an onion service of its own"):
             await together(self._contact_point(), *(self._reflector(number) for number in (1, 2)))

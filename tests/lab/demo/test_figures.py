@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ REFLECTOR = ("127.0.20.1", 7210)
 
 @pytest.fixture(scope="module")
 def speech() -> dict[str, Speech]:
-    sounds = sounds_directory({})
+    sounds = sounds_directory(os.environ)
     return {
         "alice": build_speech("english", 24, sounds, gap=2, lead=0.5),
         "bob": build_speech("french", 24, sounds, gap=2, lead=3),
