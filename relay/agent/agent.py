@@ -127,8 +127,7 @@ class Agent:
             asyncio.create_task(job)
             for job in (
                 self._network.run(),
-                self._pool.run(self._network),
-                self._reachability.run(),
+                self._seek(),
                 self._follow(),
                 self._dummies(),
             )
@@ -153,6 +152,13 @@ class Agent:
         self._report("starting", stage="reflectors")
         await self._pool.wait_ready()
         self._report("ready")
+
+    async def _seek(self) -> None:
+        """Once Tor is up for the first time: reflectors and contacts, on their own schedules."""
+        await self._network.wait_up()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pool.run(self._network))
+            group.create_task(self._reachability.run())
 
     async def _follow(self) -> None:
         """Notice contacts that came or went, also by `bayonne contact`."""

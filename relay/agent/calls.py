@@ -255,7 +255,7 @@ class Calls:
         for runner in list(self._active()):
             runner.hang_up()
         deadline = self._now() + patience
-        while self._active() and self._now() < deadline:
+        while self._active() and self._now() < deadline:  # noqa: ASYNC110 - calls end in many ways, none an event
             await asyncio.sleep(0.05)
 
     @property

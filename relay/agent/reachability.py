@@ -17,7 +17,6 @@ from relay.forward_publish import (
     ContactRecord,
     Peer,
     ReachableAt,
-    Role,
     StoredRecord,
     current_period,
     lookup_periods,

@@ -37,11 +37,11 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What types alone cannot say.  Raises `ConfigurationError` that names the key."""
         if not self.contact_points:
             raise ConfigurationError(
-                "contact_points: at least one is needed; ask an operator for an onion name, or run 'bayonne contact-point'"
+                "contact_points: at least one is needed; ask an operator, or run 'bayonne contact-point'"
             )
         if not self.reflectors:
             raise ConfigurationError(
-                "reflectors: at least one is needed; ask an operator for a reference, or run 'bayonne reflector'"
+                "reflectors: at least one is needed; ask an operator, or run 'bayonne reflector'"
             )
         for key, value in (
             ("chaff.start_delay", self.chaff.start_delay),

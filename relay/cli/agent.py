@@ -13,7 +13,9 @@ from relay.core import SystemClock, SystemEntropy, configure_logging, load_confi
 
 
 @click.command(name="agent")
-@click.option("--config", "config", type=click.Path(path_type=Path), required=True, help="The agent's TOML file.")
+@click.option(
+    "--config", "config", type=click.Path(path_type=Path), required=True, help="The agent's TOML file."
+)
 @click.option("--check-config", is_flag=True, help="Check the configuration and stop.")
 @click.option("--softphone", is_flag=True, help="Show how to register a softphone, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as one JSON object a line.")
@@ -39,7 +41,9 @@ def _show_softphone(settings: AgentSettings, as_json: bool) -> None:
     state.prepare()
     phone = state.softphone(settings.name, SystemEntropy())
     if as_json:
-        click.echo(json.dumps({"user": phone.user, "password": phone.password, "server": settings.sip_listen}))
+        click.echo(
+            json.dumps({"user": phone.user, "password": phone.password, "server": settings.sip_listen})
+        )
         return
     click.echo(f"SIP server   {settings.sip_listen} (UDP or TCP)")
     click.echo(f"user name    {phone.user}")

@@ -112,8 +112,12 @@ def speech_leak(
     random order while the cells stay as they are, and p is the share of such orders whose D is at least the
     real one (counting the real one); `first_look` orders are tried, and 2 / alpha when p is below 0.02
     then.  A line fails when any p-value is below alpha; each call of this function thus gives a false alarm
-    at most about 4 times in 1000.  It is valid for disturbances that last less than a block and do not
-    depend on speech, and it needs some ten seconds of each kind.
+    at most about 4 times in 1000. It needs some ten seconds of each kind.
+
+    When the speech was scheduled by tossing a coin for every block
+    (`relay.lab.speech.build_random_speech`), the test is exact, whatever disturbs the cells' times and for
+    how long, as long as that does not depend on the speech.  With other speech it is valid for disturbances
+    that last less than a block.
     """
     if alpha >= _SECOND_LOOK_BELOW:
         raise MisuseError("this test is made for small alphas")
@@ -145,7 +149,7 @@ class _Marking:
     def __init__(self, speech: Ranges, begin: float, end: float, block: float) -> None:
         self._begin = begin
         self._per_block = round(block / _STEP)
-        self._blocks = int((end - begin) / block)
+        self._blocks = int((end - begin) / block + 1e-6)
         if self._blocks < 2:
             raise MisuseError("a capture shorter than two blocks cannot be tested")
         middles = begin + (np.arange(self._blocks * self._per_block) + 0.5) * _STEP

@@ -65,7 +65,7 @@ class Softphone:
         self.sip_port = _free_port(host, socket.SOCK_DGRAM)
         self.reports: asyncio.Queue[PhoneReport] = asyncio.Queue()
         self.history: list[PhoneReport] = []
-        self._host = host
+        self.host = host
         self._directory = directory
         self._clock = clock
         self._control_port = _free_port(host, socket.SOCK_STREAM)
@@ -101,7 +101,7 @@ class Softphone:
         deadline = self._clock.monotonic() + _START_LIMIT
         while True:
             try:
-                reader, self._writer = await asyncio.open_connection(self._host, self._control_port)
+                reader, self._writer = await asyncio.open_connection(self.host, self._control_port)
                 break
             except OSError:
                 if self._child.poll() is not None or self._clock.monotonic() > deadline:
@@ -211,7 +211,7 @@ class Softphone:
 
     def _configuration(self, microphone: Path, modules: str) -> str:
         return _CONFIGURATION.format(
-            host=self._host,
+            host=self.host,
             sip_port=self.sip_port,
             control_port=self._control_port,
             microphone=microphone,

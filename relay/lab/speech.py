@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from relay.core import TransportUnavailable
+from relay.core import Entropy, TransportUnavailable
 from relay.lab.audio import Samples, Sound, read_wav, resample, speech_mask
 
 Voice = Literal["english", "french"]
@@ -32,6 +32,9 @@ _PROMPTS = (
 )
 _LEVEL = 0.10
 """Root mean square of the speech itself: 20 dB below full scale."""
+
+SPURT = 1.0
+"""Seconds of speech or silence that one toss of the coin decides."""
 
 _PHRASE = 4.0
 _SHORTEST_GAP = 0.35
@@ -78,6 +81,43 @@ def build_speech(
         spoken.append((position / MICROPHONE_RATE, (position + len(piece)) / MICROPHONE_RATE))
         position += len(phrase) + round(gap * MICROPHONE_RATE)
     return Speech(Sound(samples, MICROPHONE_RATE), tuple(spoken))
+
+
+def build_random_speech(voice: Voice, seconds: float, sounds: Path, entropy: Entropy) -> Speech:
+    """`seconds` of speech at 48 kHz in which a coin decides, for every second (`SPURT`), speech or silence.
+
+    The coin makes the privacy test exact (`relay.lab.metrics.speech_leak` with `block=SPURT`, beginning on
+    a whole second of this sound): any other order of the seconds was as likely, whatever else went on
+    meanwhile. Speech goes on over seconds of speech as if there had been no silence in between.
+    """
+    size = round(SPURT * MICROPHONE_RATE)
+    samples = np.zeros(round(seconds * MICROPHONE_RATE))
+    spoken: list[tuple[float, float]] = []
+    phrases = _phrases(voice, sounds)
+    waiting = np.zeros(0)
+    for begin in range(0, len(samples) - size + 1, size):
+        if not entropy.below(2):
+            continue
+        while len(waiting) < size:
+            waiting = np.concatenate([waiting, next(phrases)])
+        samples[begin : begin + size] = waiting[:size]
+        waiting = waiting[size:]
+        at = begin / MICROPHONE_RATE
+        if spoken and spoken[-1][1] == at:
+            spoken[-1] = (spoken[-1][0], at + SPURT)
+        else:
+            spoken.append((at, at + SPURT))
+    _soften(samples, spoken)
+    return Speech(Sound(samples, MICROPHONE_RATE), tuple(spoken))
+
+
+def _soften(samples: Samples, spoken: list[tuple[float, float]]) -> None:
+    """Fade spurts in and out over 5 ms, so that a cut word does not click."""
+    fade = np.linspace(0.0, 1.0, round(0.005 * MICROPHONE_RATE))
+    for first, last in spoken:
+        begin, end = round(first * MICROPHONE_RATE), round(last * MICROPHONE_RATE)
+        samples[begin : begin + len(fade)] *= fade
+        samples[end - len(fade) : end] *= fade[::-1]
 
 
 def _phrases(voice: Voice, sounds: Path) -> Iterator[Samples]:

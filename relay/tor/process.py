@@ -104,6 +104,8 @@ class TorProcess:
         """Return when it does not run."""
         if self._child is not None:
             await wait_ended(ProcessIdentity.of(self._child.pid))
+            # It looks ended when its first thread is; the others take a moment more.
+            await asyncio.to_thread(self._child.wait)
 
     def _socket_directory(self) -> Path:
         """Beside the data, or in a short private place where that path is too long for a socket."""

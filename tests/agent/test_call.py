@@ -1,5 +1,7 @@
 """Decisions of one call, in virtual time: inputs in, commands out."""
 
+from collections.abc import Callable
+
 import pytest
 
 from relay.agent.call import (
@@ -198,7 +200,7 @@ def test_lines_that_do_not_meet_end_the_call() -> None:
     call.answered_by_peer(200, 101.0)
     call.outputs()
     assert call.deadline() == 101.0 + 5.0 + MEET_SECONDS
-    now, outputs = run_until(call, 101.0, 200.0)
+    _, outputs = run_until(call, 101.0, 200.0)
     assert SendNote("BYE") in outputs
     assert HangUpPhone() in outputs
 
@@ -230,7 +232,7 @@ def test_late_inputs_of_every_kind_are_harmless_once_the_call_ended(side: Side) 
     call.line_lost("gone", 105.0)
     run_until(call, 105.0, 120.0)
     call.outputs()
-    for poke in (
+    pokes: tuple[Callable[[], None], ...] = (
         lambda: call.ring_sent(),
         lambda: call.answered_by_peer(200, 130.0),
         lambda: call.answered_by_phone(130.0),
@@ -243,7 +245,8 @@ def test_late_inputs_of_every_kind_are_harmless_once_the_call_ended(side: Side) 
         lambda: call.line_lost("gone", 130.0),
         lambda: call.transport_lost("gone", 130.0),
         lambda: call.tick(999.0),
-    ):
+    )
+    for poke in pokes:
         poke()
         assert drain(call) == []
         assert call.ended

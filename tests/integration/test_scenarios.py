@@ -6,7 +6,9 @@ What the reflector's and the contact point's sides knew of the first call is sea
 
 import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,33 @@ import pytest_asyncio
 from tests.integration.world import World, open_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+
+_destinations: list[set[object]] = []
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if _destinations and event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]
+        if isinstance(address, tuple):
+            _destinations[-1].add(address[:2])
+
+
+sys.addaudithook(_audit)
+
+
+@contextmanager
+def outgoing() -> Iterator[set[object]]:
+    """Every internet address that this process connects or sends to meanwhile, seen by the interpreter itself.
+
+    All roles of the world live in this process; what they say to their tors goes through unix sockets.
+    """
+    seen: set[object] = set()
+    _destinations.append(seen)
+    try:
+        yield seen
+    finally:
+        _destinations.remove(seen)
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +119,17 @@ async def test_a_caller_who_gives_up_silences_the_other_phone(world: World) -> N
 
 async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world: World) -> None:
     dialled = world.clock.monotonic()
+    cells = [reflector.node.reflector.counters["cells_received"] for reflector in world.reflectors]
     await world.alice.phone.dial("bob")
     await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
     pid = world.alice.agent.tor_pid
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
+    with outgoing() as destinations:
+        os.kill(pid, signal.SIGKILL)
+        closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
+    phones = {(person.phone.host, person.phone.sip_port) for person in world.people.values()}
+    assert destinations <= phones, "this process talked to its own softphones and to nobody else"
+    assert [reflector.node.reflector.counters["cells_received"] for reflector in world.reflectors] == cells
     assert "503" in closed.detail
     failed = await world.alice.told.wait_for("failed", timeout=5, after=dialled)
     assert failed.fields["status"] == 503

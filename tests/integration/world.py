@@ -111,7 +111,7 @@ class World:
     async def quiet(self, *, timeout: float = 12.0) -> None:
         """Wait until no call and no line is left, and forget old phone reports."""
         async with asyncio.timeout(timeout):
-            while any(person.agent.busy for person in self.people.values()):
+            while any(person.agent.busy for person in self.people.values()):  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.1)
         for person in self.people.values():
             while not person.phone.reports.empty():

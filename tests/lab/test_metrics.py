@@ -107,6 +107,30 @@ def test_false_alarms_are_as_rare_as_stated() -> None:
     assert alarms < 20
 
 
+def test_slow_disturbances_raise_no_alarm_when_a_coin_schedules_the_speech() -> None:
+    """A machine that is busy for seconds on end: only the coin makes the test valid then."""
+    alarms = 0
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        ticks = np.arange(0.005, 20.0, 0.020)
+        busy = np.repeat(generator.random(6), 200)[: len(ticks)] ** 3
+        times = np.sort(ticks + 0.004 * busy * generator.random(len(ticks)))
+        coin = [(float(k), k + 1.0) for k in range(20) if generator.random() < 0.5]
+        report = speech_leak(
+            times,
+            [160] * len(times),
+            coin,
+            SeededEntropy(seed),
+            begin=0,
+            end=20,
+            block=1.0,
+            alpha=0.01,
+            first_look=199,
+        )
+        alarms += report.leaks
+    assert alarms < 12
+
+
 def test_a_generous_threshold_is_refused() -> None:
     with pytest.raises(MisuseError):
         speech_leak(np.zeros(0), [], SPEECH, SeededEntropy(1), begin=0, end=SECONDS, alpha=0.05)

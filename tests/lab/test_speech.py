@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relay.core import TransportUnavailable
-from relay.lab.speech import MICROPHONE_RATE, Voice, build_speech, sounds_directory
+from relay.core import SeededEntropy, TransportUnavailable
+from relay.lab.speech import MICROPHONE_RATE, Voice, build_random_speech, build_speech, sounds_directory
 
 
 @pytest.mark.parametrize("voice", ["english", "french"])
@@ -30,6 +30,22 @@ def test_speech_and_silence_lie_where_stated(voice: Voice) -> None:
 def test_long_speech_repeats() -> None:
     speech = build_speech("french", 300, sounds_directory(os.environ))
     assert speech.spoken[-1][1] > 290
+
+
+def test_a_coin_decides_every_second() -> None:
+    speech = build_random_speech("english", 60.5, sounds_directory(os.environ), SeededEntropy(3))
+    marked = np.zeros(60, dtype=bool)
+    for begin, end in speech.spoken:
+        assert begin == int(begin)
+        assert end == int(end)
+        marked[int(begin) : int(end)] = True
+    seconds = speech.sound.samples[: 60 * MICROPHONE_RATE].reshape(60, MICROPHONE_RATE)
+    levels = np.sqrt(np.mean(seconds**2, axis=1))
+    assert (levels[marked] > 0.03).all()
+    assert not levels[~marked].any()
+    assert 20 <= marked.sum() <= 40
+    again = build_random_speech("english", 60.5, sounds_directory(os.environ), SeededEntropy(4))
+    assert again.spoken != speech.spoken
 
 
 def test_missing_recordings_are_named(tmp_path: Path) -> None:

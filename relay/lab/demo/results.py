@@ -162,7 +162,7 @@ def print_table(console: Console, summary: Mapping[str, object], rows: Sequence[
 
 def _heard(heard: Heard) -> dict[str, object]:
     found = asdict(heard.comparison) if heard.comparison else {"delay_ms": None, "correlation": None}
-    return {**found, "lost_cells": heard.lost_cells}
+    return {**found, "lost_cells": heard.lost_cells, "spoken_seconds": heard.spoken_seconds}
 
 
 def _commit() -> str:

@@ -12,7 +12,16 @@ from relay.lab.captures import read_capture
 from relay.lab.demo import results
 from relay.lab.demo.call import CallTimes, hold_call
 from relay.lab.demo.failure import DemoFailed
-from relay.lab.demo.figures import Figures, Row, both_ways, find_leaks, name_lines, rows, setup_seconds
+from relay.lab.demo.figures import (
+    Figures,
+    Row,
+    Spoken,
+    both_ways,
+    find_leaks,
+    name_lines,
+    rows,
+    setup_seconds,
+)
 from relay.lab.demo.options import PEOPLE, STAGGERED_TEARDOWN, START_DELAY, DemoOptions
 from relay.lab.demo.stages import Stages
 from relay.lab.demo.world import World
@@ -40,7 +49,7 @@ async def run_demo(
         soft_wrap=True,
     )
     stages = Stages(console, clock)
-    async with World(options, stages, clock, environment) as world:
+    async with World(options, stages, clock, entropy, environment) as world:
         with stages.shown():
             try:
                 await world.build()
@@ -72,13 +81,10 @@ def _results(
     events = world.events()
     datagrams = [datagram for capture in world.captures for datagram in read_capture(capture)]
     lines = name_lines(lines_seen(datagrams, world.taps, wall_minus_monotonic(clock)))
-    speech = {
-        name: [(sound.start + begin, sound.start + end) for begin, end in world.speech[name].spoken]
-        for name, sound in spoken.items()
-    }
+    speech = {name: Spoken(sound.start, world.speech[name].spoken) for name, sound in spoken.items()}
     figures = Figures(
         setup=setup_seconds(times),
-        heard=both_ways(spoken, heard, _lost_cells(world, times), times),
+        heard=both_ways(spoken, heard, speech, _lost_cells(world, times), times),
         lines=lines,
         leaks=find_leaks(lines, speech, times, entropy),
         seconds=options.seconds,

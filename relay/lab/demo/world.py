@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from relay.core import Clock
+from relay.core import Clock, Entropy
 from relay.lab.audio import write_wav
 from relay.lab.captures import Address
 from relay.lab.demo import configuration
@@ -28,14 +28,10 @@ from relay.lab.demo.roles import Event, Role, Usage, ask, bayonne, peak_memory
 from relay.lab.demo.stages import Stages
 from relay.lab.observer import observer_command
 from relay.lab.softphones import Account, Softphone
-from relay.lab.speech import Speech, Voice, build_speech, sounds_directory
+from relay.lab.speech import Speech, Voice, build_random_speech, sounds_directory
 from relay.tor import PrivateNetwork
 
 _VOICES: Mapping[str, Voice] = {"alice": "english", "bob": "french"}
-_GAP = 3.0
-_LEADS = {"alice": 0.5, "bob": 3.5}
-"""Seconds of silence between phrases, and before the first: roughly, the two take turns."""
-
 _SPEECH_BEYOND = 90.0
 """Seconds of microphone beyond the speech asked for: people speak also while they wait to be connected."""
 
@@ -49,7 +45,12 @@ class World:
     """The private network, the operators' roles, the observer, both agents and both softphones."""
 
     def __init__(
-        self, options: DemoOptions, stages: Stages, clock: Clock, environment: Mapping[str, str]
+        self,
+        options: DemoOptions,
+        stages: Stages,
+        clock: Clock,
+        entropy: Entropy,
+        environment: Mapping[str, str],
     ) -> None:
         self.roles: dict[str, Role] = {}
         self.phones: dict[str, Softphone] = {}
@@ -60,6 +61,7 @@ class World:
         self._options = options
         self._stages = stages
         self._clock = clock
+        self._entropy = entropy
         # What configures the demo's roles is in their files alone.
         self._environment = {
             key: value for key, value in environment.items() if not key.startswith("BAYONNE_")
@@ -152,7 +154,7 @@ class World:
         seconds = self._options.seconds + _SPEECH_BEYOND
         for name in PEOPLE:
             build = functools.partial(
-                build_speech, _VOICES[name], seconds, self._sounds, gap=_GAP, lead=_LEADS[name]
+                build_random_speech, _VOICES[name], seconds, self._sounds, self._entropy
             )
             self.speech[name] = await asyncio.to_thread(build)
             await asyncio.to_thread(write_wav, self._microphone(name), self.speech[name].sound)

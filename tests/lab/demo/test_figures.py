@@ -16,6 +16,7 @@ from relay.lab.demo import results
 from relay.lab.demo.call import CallTimes
 from relay.lab.demo.figures import (
     Figures,
+    Spoken,
     both_ways,
     find_leaks,
     line_summary,
@@ -26,7 +27,7 @@ from relay.lab.demo.figures import (
 from relay.lab.demo.options import LINE_ADDRESSES
 from relay.lab.demo.roles import Event, Usage
 from relay.lab.lines import LineSeen, lines_seen
-from relay.lab.speech import Speech, build_speech, sounds_directory
+from relay.lab.speech import Speech, build_random_speech, sounds_directory
 
 DIALLED = 1000.0
 SECONDS = 20.0
@@ -38,8 +39,8 @@ REFLECTOR = ("127.0.20.1", 7210)
 def speech() -> dict[str, Speech]:
     sounds = sounds_directory(os.environ)
     return {
-        "alice": build_speech("english", 24, sounds, gap=2, lead=0.5),
-        "bob": build_speech("french", 24, sounds, gap=2, lead=3),
+        "alice": build_random_speech("english", 24, sounds, SeededEntropy(1)),
+        "bob": build_random_speech("french", 24, sounds, SeededEntropy(2)),
     }
 
 
@@ -62,13 +63,13 @@ def figures(speech: dict[str, Speech], seen: list[LineSeen], *, delay: float = 0
         "bob": dataclasses.replace(spoken["alice"], start=1002.0 + delay),
         "alice": dataclasses.replace(spoken["bob"], start=1002.0 + delay),
     }
-    ranges = {name: [(1002 + begin, 1002 + end) for begin, end in one.spoken] for name, one in speech.items()}
+    said = {name: Spoken(1002.0, one.spoken) for name, one in speech.items()}
     lines = name_lines(seen)
     return Figures(
         setup_seconds(TIMES),
-        both_ways(spoken, ears, {"alice": 1, "bob": 2}, TIMES),
+        both_ways(spoken, ears, said, {"alice": 1, "bob": 2}, TIMES),
         lines,
-        find_leaks(lines, ranges, TIMES, SeededEntropy(5)),
+        find_leaks(lines, said, TIMES, SeededEntropy(5)),
         SECONDS,
     )
 
@@ -97,7 +98,7 @@ def test_lateness_and_silence_are_told(speech: dict[str, Speech]) -> None:
     late = figures(speech, lines_seen(capture(), [REFLECTOR], 0.0), delay=0.25)
     missed = [row.measure for row in rows(late) if not row.holds]
     assert missed == [f"mouth-to-ear delay in ms, {way}" for way in ("alice to bob", "bob to alice")]
-    nothing = Figures({}, both_ways({}, {}, {}, TIMES), {}, {}, SECONDS)
+    nothing = Figures({}, both_ways({}, {}, {}, {}, TIMES), {}, {}, SECONDS)
     assert not any(row.holds for row in rows(nothing))
 
 
