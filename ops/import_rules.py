@@ -30,6 +30,9 @@ MUST_NOT_KNOW = frozenset({("chaff", "rtp"), ("chaff", "sip"), ("media_reflector
 SENSES = frozenset({"time", "random", "secrets", "uuid"})
 """Modules that read the machine's clocks or chance; `relay.core` wraps them, others take arguments."""
 
+MAY_SENSE = frozenset({("relay", "agent", "pacer")})
+"""Scripts that run by their path, without the project: they have no `relay.core`."""
+
 _SENSING_CALLS = frozenset({"urandom", "getrandom", "utcnow", "today"})
 
 NAME_LOOKUPS = frozenset({"getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getfqdn"})
@@ -81,7 +84,7 @@ def _module_breaches(module: tuple[str, ...], tree: ast.Module) -> Iterator[tupl
                 yield line, "relative import; write the whole name"
             elif message := _relay_breach(package, target):
                 yield line, message
-            elif package != "core" and target.split(".")[0] in SENSES:
+            elif package != "core" and module not in MAY_SENSE and target.split(".")[0] in SENSES:
                 yield (
                     line,
                     f"'{target}' reads the machine's clock or chance; take a relay.core Clock or Entropy",

@@ -14,6 +14,7 @@ from relay.agent.events import Reporter
 from relay.agent.flows import Flows
 from relay.agent.network import Network
 from relay.agent.phone import PhoneCall, PhoneEvent, PhoneServer, PhoneSettings, Registered, Unregistered
+from relay.agent.phone_leg import MOST_PIPS, encoded_pips
 from relay.agent.prekeys import PrekeyRing
 from relay.agent.reachability import NOTICE_EVERY, Reachability
 from relay.agent.reflectors import ReflectorPool
@@ -105,6 +106,8 @@ class Agent:
         self._phones = PhoneServer(
             PhoneSettings(phone.user, phone.password, host, port), clock, entropy, self._phone_event
         )
+        for count in range(1, MOST_PIPS + 1):
+            encoded_pips(count)
         surroundings = Surroundings(
             identity=self._identity,
             clock=clock,
@@ -140,11 +143,18 @@ class Agent:
                 job.result()
         finally:
             await self._calls.stop(GOODBYE_SECONDS)
+            await self._last_words()
             for task in (*jobs, announcing, stopping, *self._tasks):
                 task.cancel()
             await asyncio.gather(*jobs, announcing, stopping, *self._tasks, return_exceptions=True)
             await self._flows.close()
             await self._phones.close()
+
+    async def _last_words(self) -> None:
+        """Let what ended calls had to say go out: else somebody's phone rings on for nobody."""
+        words = [task for task in self._tasks if task.get_name() in ("answer", "note")]
+        if words:
+            await asyncio.wait(words, timeout=GOODBYE_SECONDS)
 
     async def _announce(self) -> None:
         self._report("starting", stage="Tor")

@@ -183,6 +183,9 @@ class Call:
             case Phase.RINGING:
                 self._out(SendNote("CANCEL"))
                 self._end("cancelled here")
+            case Phase.ALERTING:
+                self._out(SendAnswer(480))
+                self._end("not taken here")
             case Phase.MEETING:
                 self._tell("hang-up", by="us")
                 self._out(SendNote("BYE"))

@@ -4,7 +4,6 @@ The decisions are in `relay.agent.call`; here is only wiring, one object for one
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol, assert_never
@@ -30,21 +29,18 @@ from relay.agent.contacts import Contact
 from relay.agent.events import Reporter, Value
 from relay.agent.line import Line
 from relay.agent.phone import PhoneCall
-from relay.agent.phone_leg import PhoneLeg
+from relay.agent.phone_leg import SECONDS_PER_PIP, PhoneLeg, countdown
 from relay.agent.reflectors import ReflectorPool
 from relay.agent.sealed_dialog import SealedDialog
 from relay.chaff import Pace
-from relay.core import Clock, Entropy, PeerError, TransportUnavailable, get_logger
+from relay.core import BayonneError, Clock, Entropy, MisuseError, PeerError, TransportUnavailable, get_logger
 from relay.forward_publish import CallKeys, OpenedRing, OutgoingRing
 from relay.identity import Identity
 from relay.media_reflector import BodyReceived, LineClient, LineEvent, LineLost, LineOpened
-from relay.rtp import ContentPacker, ContentUnpacker, EndToEndOpener, EndToEndSealer, Kind, encode_tone, pips
+from relay.rtp import ContentPacker, ContentUnpacker, EndToEndOpener, EndToEndSealer, Kind
 from relay.rtp.cell import TICK
 from relay.sip import Request
 from relay.sip.sdp import SessionDescription
-
-SECONDS_PER_PIP = 2.0
-"""Each group of pips while a line opens counts the seconds still to wait, two seconds a pip."""
 
 _log = get_logger("call")
 
@@ -109,6 +105,7 @@ class CallRunner:
         self.contact = contact
         self.dialog = dialog
         self.ring: OutgoingRing | None = None
+        self.offered: tuple[str, ...] = ()
         self.opened = opened
         self.phone: PhoneCall | None = None
         self.answer_for_phone: SessionDescription | None = None
@@ -134,7 +131,11 @@ class CallRunner:
         """Carry out what the call wants, and wake up when it wants to be woken."""
         while outputs := self.call.outputs():
             for output in outputs:
-                self._carry_out(output)
+                try:
+                    self._carry_out(output)
+                except BayonneError as error:
+                    # What comes after it counts all the same: a line is released, a phone let go.
+                    _log.error("part of a call failed", part=type(output).__name__, why=str(error))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -217,31 +218,31 @@ class CallRunner:
     def _tell(self, event: str, fields: dict[str, Value]) -> None:
         if event == "call-ended":
             self._unkey()
+            self.ring = self.opened = None
             self.leg.close()
             fields = {**fields, "lost_cells": self._lost_cells, "cells_received": self._cells_received}
         self._around.report(event, **fields)
 
     def _play(self, tone: Tone, seconds: float) -> None:
         if tone is Tone.WAITING and seconds > SECONDS_PER_PIP:
-            self.leg.play_frames(self._countdown(seconds))
+            self.leg.play_first(countdown(seconds), tone)
         else:
             self.leg.play(tone)
-
-    def _countdown(self, seconds: float) -> list[bytes]:
-        """Pips for the seconds still to wait, fewer each time, then the plain waiting tone."""
-        frames: list[bytes] = []
-        while (left := seconds - len(frames) * TICK) > 0:
-            frames += encode_tone(pips(min(5, math.ceil(left / SECONDS_PER_PIP))))
-        return frames + 30 * self._around.tones[Tone.WAITING]
 
     # -- messages ------------------------------------------------------------------------------------------------
 
     def _send_answer(self, status: int) -> None:
         opened = self.opened
-        assert opened is not None
+        if opened is None:
+            return
         session = self.answer_for_peer if status < 300 else None
         sip = self.dialog.answer(status, session, self.reflector)
-        body, keys = opened.seal_answer(self._around.identity, sip, self._around.entropy)
+        try:
+            body, keys = opened.seal_answer(self._around.identity, sip, self._around.entropy)
+        except (PeerError, MisuseError):
+            # The caller's own doing: a key of no use, or headers so long that no answer to them fits.
+            self.call.transport_lost("the ring cannot be answered", self._now())
+            return
         if status < 300:
             self.keyed(keys)
         self._around.spawn("answer", self._deliver(opened.reply.onion, opened.reply.token, body))
@@ -252,9 +253,16 @@ class CallRunner:
             return
         try:
             body = self._around.messenger.seal_note(self.contact, self.dialog.request(method))
-        except PeerError:
+        except (PeerError, MisuseError):
             return
         self._around.spawn("note", self._deliver(whereabouts.onion, whereabouts.token, body))
+
+    async def open_leg(self) -> int:
+        """Take a port for the phone's voice, unless the call is over already.  Raises `TransportUnavailable`."""
+        port = await self.leg.open(self._around.media_host)
+        if self.call.ended:
+            self.leg.close()
+        return port
 
     async def _deliver(self, onion: str, token: str, body: bytes) -> None:
         try:
@@ -303,7 +311,7 @@ class CallRunner:
                 on_event=self._line_event,
             )
             await self._line.run()
-        except TransportUnavailable as error:
+        except BayonneError as error:
             self.call.line_lost(str(error), self._now())
             self.pump()
         finally:
@@ -327,6 +335,8 @@ class CallRunner:
             case LineOpened():
                 self.call.line_open()
             case LineLost(reason):
+                if self._line is not None and not self._line.client.opened:
+                    self._around.pool.distrust(self.reflector)
                 self.call.line_lost(reason, self._now())
             case BodyReceived(body):
                 self._body(body)

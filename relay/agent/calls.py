@@ -1,11 +1,12 @@
 """All calls of an agent: what a phone dials becomes a ring, what a ring asks makes the phone ring."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
 from relay.agent.call import SETTLE_SECONDS, Call, Side
 from relay.agent.call_runner import CallRunner, Surroundings
-from relay.agent.contacts import Contact, ContactBook
+from relay.agent.contacts import Contact, ContactBook, Whereabouts
 from relay.agent.phone import (
     Answered,
     Cancelled,
@@ -14,16 +15,19 @@ from relay.agent.phone import (
     PhoneCall,
     PhoneEvent,
     Refused,
+    Reoffered,
     Ringing,
 )
-from relay.agent.sealed_dialog import JOIN_CODE_SIZE, SealedDialog
+from relay.agent.sealed_dialog import JOIN_CODE_SIZE, MAX_REFLECTORS, SealedDialog
 from relay.agent.settings import AgentSettings
 from relay.chaff import StaggeredTeardown, StartDelay
-from relay.core import PeerError, RefusedByPolicy, TransportUnavailable, get_logger
+from relay.core import PeerError, RefusedByPolicy, TransportUnavailable
 from relay.forward_publish import OpenedNote, OpenedRing, Peer, Reply, seal_ring
+from relay.forward_publish.tokens import is_token
 from relay.identity import format_address
 from relay.sip.opus_offer import PhoneVoice, answer_phone, find_opus, neutral_offer
 from relay.sip.sdp import SessionDescription
+from relay.sip.uri import SipUri
 
 MAX_CALLS = 4
 """Calls at one time, lingering lines not counted: a person has one phone."""
@@ -35,7 +39,7 @@ BOUND_SECONDS = 10.0
 NOBODY_THERE = 480
 NOWHERE = "192.0.2.1"
 """The address in sealed session descriptions: a documentation address (RFC 5737), because voice goes in cells."""
-_log = get_logger("calls")
+_ONION = re.compile(r"[a-z2-7]{56}")
 
 
 class Calls:
@@ -70,12 +74,14 @@ class Calls:
         now = self._now()
         match event:
             case IncomingInvite(phone, dialled, offer):
-                self._dial(phone, dialled.user or "", offer)
+                self._dial(phone, _name(dialled), offer)
             case Ringing(phone) if (runner := self._of(phone)) is not None:
                 runner.call.phone_rings()
                 runner.pump()
             case Answered(phone, answer) if (runner := self._of(phone)) is not None:
                 self._phone_answered(runner, answer)
+            case Reoffered(phone, offer) if (runner := self._of(phone)) is not None:
+                self._phone_moved(runner, offer)
             case Refused(phone, status) if (runner := self._of(phone)) is not None:
                 runner.call.refused_by_phone(status)
                 runner.pump()
@@ -114,22 +120,25 @@ class Calls:
             self._around.report("failed", status=488, reason=str(error))
             phone.refuse(488, "Opus is needed", now=now)
             return
-        self._around.spawn("ring", self._ring(phone, contact, offer, voice))
-
-    async def _ring(
-        self, phone: PhoneCall, contact: Contact, phone_offer: SessionDescription, voice: PhoneVoice
-    ) -> None:
-        around = self._around
-        whereabouts = contact.whereabouts
-        assert whereabouts is not None
-        join_code = around.entropy.token(JOIN_CODE_SIZE)
+        join_code = self._around.entropy.token(JOIN_CODE_SIZE)
         runner = self._runner(Side.CALLER, contact, self._dialog(contact), self._ring_seconds)
         runner.take_over(join_code, "")
         runner.phone = phone
         self._runners.append(runner)
         runner.pump()
+        self._around.spawn("ring", self._ring(runner, contact.whereabouts, join_code, offer, voice))
+
+    async def _ring(
+        self,
+        runner: CallRunner,
+        whereabouts: Whereabouts,
+        join_code: bytes,
+        phone_offer: SessionDescription,
+        voice: PhoneVoice,
+    ) -> None:
+        around, contact = self._around, runner.contact
         try:
-            port = await runner.leg.open(around.media_host)
+            port = await runner.open_leg()
             runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
             runner.answer_for_phone = answer_phone(
                 phone_offer, address=around.media_host, port=port, session_id=1
@@ -137,8 +146,9 @@ class Calls:
             reflectors = around.pool.ready()
             if not reflectors:
                 raise TransportUnavailable("no reflector is within reach")
+            runner.offered = tuple(reflectors[:MAX_REFLECTORS])
             offer = neutral_offer(address=NOWHERE, port=9, session_id=1)
-            sip = runner.dialog.invite(offer, reflectors, join_code, self._ring_seconds)
+            sip = runner.dialog.invite(offer, runner.offered, join_code, self._ring_seconds)
             body, runner.ring = seal_ring(
                 around.identity,
                 Peer(contact.public_key, contact.secret),
@@ -149,6 +159,9 @@ class Calls:
                 around.entropy,
             )
             await around.messenger.wait_bound(contact.token.token, BOUND_SECONDS)
+            if runner.call.ended:
+                # Given up in the meantime: what rings after its own CANCEL rings for nobody.
+                return
             await around.messenger.send(whereabouts.onion, whereabouts.token, body)
         except TransportUnavailable as error:
             runner.transport_lost(str(error))
@@ -172,6 +185,14 @@ class Calls:
             runner.call.answered_by_phone(now)
         runner.pump()
 
+    def _phone_moved(self, runner: CallRunner, offer: SessionDescription) -> None:
+        """The phone offered its session again, perhaps at another port: what it hears follows."""
+        try:
+            voice = find_opus(offer)
+        except RefusedByPolicy:
+            return
+        runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
+
     # -- the contacts' side --------------------------------------------------------------------------------------
 
     def sealed_answer(self, contact: Contact, body: bytes) -> bool:
@@ -185,7 +206,7 @@ class Calls:
             sip, keys = opened
             answer = runner.dialog.read_answer(sip)
             if answer.status < 300:
-                if answer.reflector not in self._around.pool.ready():
+                if answer.reflector not in runner.offered:
                     raise PeerError("a reflector that was not offered")
                 runner.reflector = answer.reflector
                 runner.keyed(keys)
@@ -210,8 +231,10 @@ class Calls:
             return
 
     def sealed_ring(self, contact: Contact, opened: OpenedRing) -> None:
-        """Somebody rings."""
+        """Somebody rings.  Raises `PeerError` where the ring makes no sense."""
         around = self._around
+        if not _ONION.fullmatch(opened.reply.onion) or not is_token(opened.reply.token):
+            raise PeerError("nowhere to answer")
         dialog = self._dialog(contact)
         invitation = dialog.read_invite(opened.sip)
         ring_seconds = max(1.0, min(self._ring_seconds, invitation.expires) - HEAD_START)
@@ -233,10 +256,10 @@ class Calls:
         around = self._around
         name = runner.contact.name
         try:
-            port = await runner.leg.open(around.media_host)
-            runner.phone = self._place(
-                name, name, neutral_offer(address=around.media_host, port=port, session_id=1)
-            )
+            port = await runner.open_leg()
+            if not runner.call.ended:
+                offer = neutral_offer(address=around.media_host, port=port, session_id=1)
+                runner.phone = self._place(name, name, offer)
         except TransportUnavailable:
             runner.phone = None
         if runner.phone is None:
@@ -302,3 +325,11 @@ class Calls:
 
     def _wall(self) -> float:
         return self._around.clock.wall()
+
+
+def _name(dialled: SipUri) -> str:
+    """What was dialled, with the escapes of URIs undone: names need not be ASCII."""
+    try:
+        return dialled.user_text
+    except PeerError:
+        return ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from relay.agent.state import StateDirectory
-from relay.core import Entropy, MisuseError
+from relay.core import ConfigurationError, Entropy, MisuseError
 from relay.forward_publish import Role, TokenKey
 from relay.identity import Invitation
 
@@ -64,7 +64,12 @@ class ContactBook:
         stamp = (found.st_mtime_ns, found.st_ino)
         if stamp == self._stamp:
             return False
-        self._book = msgspec.json.decode(self._state.read(CONTACTS_FILE) or b"{}", type=_Book)
+        try:
+            self._book = msgspec.json.decode(self._state.read(CONTACTS_FILE) or b"{}", type=_Book)
+        except msgspec.DecodeError:
+            raise ConfigurationError(
+                f"{CONTACTS_FILE} in the state directory is damaged; restore it, or move it away to begin anew"
+            ) from None
         self._stamp = stamp
         return True
 
@@ -85,6 +90,7 @@ class ContactBook:
     ) -> Invitation:
         """Add somebody who is about to be invited, and make the invitation to hand over."""
         invitation = Invitation(public_key, entropy.token(32), contact_points)
+        invitation.format()  # raises where it could not be handed over; then nobody is added
         self._add(
             Contact(name, invitation.secret, Role.INVITER, entropy.token(32), contact_points=contact_points)
         )
@@ -120,8 +126,9 @@ class ContactBook:
             for position, known in enumerate(self._book.contacts):
                 if known.secret == contact.secret:
                     updated = msgspec.structs.replace(known, public_key=public_key, whereabouts=whereabouts)
-                    self._book.contacts[position] = updated
-                    self._save()
+                    if updated != known:
+                        self._book.contacts[position] = updated
+                        self._save()
                     return updated
         return contact
 

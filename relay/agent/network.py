@@ -85,9 +85,11 @@ class Network:
     async def _watch(self, tor: TorClient) -> None:
         try:
             reason = await tor.wait_lost()
+            # First of all: nothing is sent any more, and whoever waits for an answer hears why.
+            self._tor = None
             self._report("tor-lost", reason=reason)
+            self._lost(reason)
         finally:
             self._tor = None
             self._up.clear()
             await tor.close()
-        self._lost(reason)

@@ -1,13 +1,34 @@
 """The RTP socket towards one softphone, for the length of one call; on loopback, like everything a phone sees."""
 
 import asyncio
+import functools
+import math
 from collections.abc import Callable, Mapping
 
 from relay.agent.commands import Tone
 from relay.agent.phone import is_loopback
 from relay.agent.phone_stream import PhoneStream, TonePlayer
 from relay.core import Clock, Entropy, TransportUnavailable
+from relay.rtp import encode_tone, pips
 from relay.rtp.cell import TICK
+
+SECONDS_PER_PIP = 2.0
+"""Each group of pips while a line opens counts the seconds still to wait, two seconds a pip."""
+MOST_PIPS = 5
+
+
+@functools.cache
+def encoded_pips(count: int) -> list[bytes]:
+    """One group of pips.  Encoded once: that takes milliseconds, in which nothing else happens."""
+    return encode_tone(pips(count))
+
+
+def countdown(seconds: float) -> list[bytes]:
+    """Groups of pips for the seconds still to wait, fewer each time."""
+    frames: list[bytes] = []
+    while (left := seconds - len(frames) * TICK) > 0:
+        frames += encoded_pips(min(MOST_PIPS, math.ceil(left / SECONDS_PER_PIP)))
+    return frames
 
 
 class PhoneLeg(asyncio.DatagramProtocol):
@@ -77,10 +98,11 @@ class PhoneLeg(asyncio.DatagramProtocol):
         if tone is not Tone.NONE:
             self._player = asyncio.get_running_loop().create_task(self._play(TonePlayer(self._tones[tone])))
 
-    def play_frames(self, frames: list[bytes]) -> None:
-        """Play frames made for the occasion, such as the pips of an estimate, then silence, over and over."""
+    def play_first(self, frames: list[bytes], tone: Tone) -> None:
+        """Play frames made for the occasion, such as the pips of an estimate, then a tone."""
         self.play(Tone.NONE)
-        self._player = asyncio.get_running_loop().create_task(self._play(TonePlayer(frames)))
+        player = TonePlayer(self._tones[tone], first=frames)
+        self._player = asyncio.get_running_loop().create_task(self._play(player))
 
     async def _play(self, player: TonePlayer) -> None:
         moment = self._clock.monotonic()

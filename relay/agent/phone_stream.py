@@ -88,13 +88,18 @@ class PhoneStream:
 
 
 class TonePlayer:
-    """Walks through the frames of a tone, one every 20 ms, over and over."""
+    """Walks through the frames of a tone, one every 20 ms, over and over; before that, once, through `first`."""
 
-    def __init__(self, frames: Sequence[bytes]) -> None:
+    def __init__(self, frames: Sequence[bytes], *, first: Sequence[bytes] = ()) -> None:
         self._frames = frames
+        self._first = first
         self._position = 0
 
     def next_frame(self) -> bytes:
-        frame = self._frames[self._position % len(self._frames)]
+        position, start = self._position, len(self._first)
         self._position += 1
-        return frame
+        return (
+            self._first[position]
+            if position < start
+            else self._frames[(position - start) % len(self._frames)]
+        )

@@ -46,7 +46,8 @@ class PrekeyRing:
 
     def _save(self, now: float) -> None:
         self._keys = [key for key in self._keys if now - key.created <= PREKEY_KEPT][: len(_FILES)]
-        for name, key in zip(_FILES, self._keys, strict=False):
+        # The oldest first: a crash in between leaves a key twice, never not at all.
+        for name, key in reversed(list(zip(_FILES, self._keys, strict=False))):
             self._state.write(name, key.to_bytes())
         for name in _FILES[len(self._keys) :]:
             (self._state.path / name).unlink(missing_ok=True)

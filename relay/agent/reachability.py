@@ -11,7 +11,7 @@ from typing import Protocol
 from relay.agent.contacts import Contact, ContactBook, Whereabouts
 from relay.agent.events import Reporter
 from relay.agent.prekeys import PrekeyRing
-from relay.core import BayonneError, Clock, Entropy, PeerError, get_logger
+from relay.core import BayonneError, Clock, Entropy, PeerError, TransportUnavailable, get_logger
 from relay.forward_publish import (
     PERIOD,
     ContactRecord,
@@ -93,7 +93,7 @@ class Reachability:
         async with asyncio.TaskGroup() as group:
             while True:
                 present = {contact.secret for contact in self._book}
-                for secret in present - tasks.keys():
+                for secret in present - {secret for secret, task in tasks.items() if not task.done()}:
                     tasks[secret] = group.create_task(self._keep(secret))
                 for secret in tasks.keys() - present:
                     tasks.pop(secret).cancel()
@@ -147,33 +147,45 @@ class Reachability:
         )
         peer = Peer(contact.public_key, contact.secret)
         stored = seal_record(record, self._identity, peer, contact.role, period, self._entropy)
+        taken = False
         for onion in contact.contact_points:
-            if not await self._directory.put(onion, stored):
-                raise PeerError("the contact point did not take the record")
+            try:
+                taken = await self._directory.put(onion, stored) or taken
+            except (TransportUnavailable, PeerError) as error:
+                _log.debug("a contact point is passed over", why=str(error))
+        if not taken:
+            raise TransportUnavailable("no contact point took the record")
 
     async def _look(self, contact: Contact) -> Contact:
         wall = self._clock.wall()
-        author = contact.role.other
-        known = contact.whereabouts.revision if contact.whereabouts is not None else -1
         for onion in contact.contact_points:
-            found: list[StoredRecord] = []
             for period in lookup_periods(wall):
-                found += await self._directory.fetch(onion, record_key(contact.secret, author, period))
-                if found:
+                try:
+                    key = record_key(contact.secret, contact.role.other, period)
+                    found = await self._directory.fetch(onion, key)
+                except (TransportUnavailable, PeerError) as error:
+                    _log.debug("a contact point is passed over", why=str(error))
                     break
-            for stored in newest_first(found):
-                record = open_record(
-                    stored,
-                    self._identity,
-                    contact.secret,
-                    author,
-                    expected_identity=contact.public_key or None,
-                    now=wall,
-                    newest_revision=known,
-                )
-                place = record.reachable_at[0]
-                whereabouts = Whereabouts(
-                    place.onion, place.token, record.prekey, record.revision, record.expires
-                )
-                return self._book.found(contact, record.identity, whereabouts)
+                for stored in newest_first(found):
+                    try:
+                        record = self._open(stored, contact, wall)
+                    except PeerError as error:
+                        _log.info("a record was dropped", why=error.reason)
+                        continue
+                    place = record.reachable_at[0]
+                    whereabouts = Whereabouts(
+                        place.onion, place.token, record.prekey, record.revision, record.expires
+                    )
+                    return self._book.found(contact, record.identity, whereabouts)
         raise PeerError("no record yet")
+
+    def _open(self, stored: StoredRecord, contact: Contact, wall: float) -> ContactRecord:
+        return open_record(
+            stored,
+            self._identity,
+            contact.secret,
+            contact.role.other,
+            expected_identity=contact.public_key or None,
+            now=wall,
+            newest_revision=contact.whereabouts.revision if contact.whereabouts is not None else -1,
+        )

@@ -74,6 +74,14 @@ class ReflectorPool:
                     return reflector.descriptor, ticket
         raise TransportUnavailable("no ticket for the reflector")
 
+    def distrust(self, name: str) -> None:
+        """A line there did not open: what is known of the reflector may be from before it started anew."""
+        reflector = self._reflectors.get(name)
+        if reflector is not None:
+            reflector.descriptor = None
+            reflector.tickets.clear()
+            reflector.wanted.set()
+
     async def run(self, dialer: OnionDialer) -> None:
         """Keep everything fresh, until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -85,8 +93,9 @@ class ReflectorPool:
         while True:
             try:
                 await self._refresh(reflector, dialer)
-            except BayonneError as error:
-                _log.info("a reflector is out of reach", why=str(error))
+            except (BayonneError, OSError) as error:
+                why = str(error) if isinstance(error, BayonneError) else "the connection broke"
+                _log.info("a reflector is out of reach", why=why)
                 await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * retry)
                 retry = min(2 * retry, RETRY_LAST)
                 continue

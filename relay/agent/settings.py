@@ -1,11 +1,17 @@
 """The agent's configuration: one TOML file, read by `relay.core.load_configuration`."""
 
+import ipaddress
+import re
 from pathlib import Path
 
 import msgspec
 
-from relay.core import ConfigurationError
+from relay.agent.phone import is_loopback
+from relay.core import ConfigurationError, MisuseError
+from relay.media_reflector import ReflectorReference
 from relay.tor import TorSettings
+
+_ONION = re.compile(r"[a-z2-7]{56}")
 
 
 class ChaffSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +59,32 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError("chaff.dummy_interval: must lie between 60 and 86400 seconds")
         if not 5.0 <= self.ring_seconds <= 30.0:
             raise ConfigurationError("ring_seconds: must lie between 5 and 30")
-        listen_address(self.sip_listen)
+        if not is_loopback(listen_address(self.sip_listen)[0]):
+            raise ConfigurationError(
+                "sip_listen: softphones are served on this machine only; write 127.0.0.1:5060"
+            )
+        if not self.name:
+            raise ConfigurationError("name: must not be empty; it is what your softphone registers as")
+        self._check_places()
+
+    def _check_places(self) -> None:
+        for onion in self.contact_points:
+            if not _ONION.fullmatch(onion):
+                raise ConfigurationError(
+                    "contact_points: an onion name has 56 characters, small letters and digits, without '.onion'"
+                )
+        for reference in self.reflectors:
+            try:
+                ReflectorReference.parse(reference)
+            except MisuseError as error:
+                raise ConfigurationError(f"reflectors: {error}") from None
+        try:
+            if self.line_address:
+                ipaddress.ip_address(self.line_address)
+        except ValueError:
+            raise ConfigurationError(
+                "line_address: must be an IP address of this machine, or empty"
+            ) from None
 
     @property
     def directory(self) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from relay.core import ConfigurationError, Entropy
+from relay.core import ConfigurationError, Entropy, MisuseError
 from relay.identity import Identity
 
 _PASSWORD_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -81,17 +81,29 @@ class StateDirectory:
                 identity = Identity.generate(entropy)
                 self.write("identity.key", identity.seed)
                 return identity
-        return Identity.from_seed(seed)
+        try:
+            return Identity.from_seed(seed)
+        except MisuseError:
+            raise _damaged("identity.key") from None
 
     def softphone(self, user: str, entropy: Entropy) -> Softphone:
         """The credentials that a softphone registers with, made at the first start."""
         with self.locked("softphone"):
             content = self.read("softphone.json")
             if content is not None:
-                kept = msgspec.json.decode(content, type=Softphone)
+                try:
+                    kept = msgspec.json.decode(content, type=Softphone)
+                except msgspec.DecodeError:
+                    raise _damaged("softphone.json") from None
                 if kept.user == user:
                     return kept
             password = "".join(entropy.choice(_PASSWORD_ALPHABET) for _ in range(20))
             made = Softphone(user, password)
             self.write("softphone.json", msgspec.json.encode(made))
             return made
+
+
+def _damaged(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name} in the state directory is damaged; restore it, or move it away to begin anew"
+    )

@@ -28,6 +28,7 @@ def spawn(
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
+    keep: Sequence[int] = (),
 ) -> Child:
     """Start a program in a session of its own that dies with this process.
 
@@ -50,6 +51,7 @@ def spawn(
             env=None if environment is None else dict(environment),
             cwd=directory,
             start_new_session=True,
+            pass_fds=tuple(keep),
             preexec_fn=die_with_parent,
         )
     except FileNotFoundError:

@@ -38,7 +38,7 @@ def prepare(out: Path, logs: Path) -> None:
         "summary.json",
         "timeline.json",
         "observer.png",
-        "logs/*.log",
+        "logs/*.*",
     ):
         for old in out.glob(pattern):
             old.unlink()

@@ -54,9 +54,9 @@ async def run_demo(
             try:
                 await world.build()
                 times = await hold_call(world, stages, clock, options.seconds)
-            except BayonneError:
+            except BayonneError as error:
                 results.write_events(options.logs / "events.json", world.events())
-                raise
+                raise DemoFailed(f"{error} (every role's log and events.json: {options.logs}/)") from None
             with stages.stage("Results", "recordings, captures, picture, figures"):
                 await world.end_call_equipment()
                 summary, made = await asyncio.to_thread(_results, world, options, times, clock, entropy)
