@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from relay.agent.call import Call
+from relay.agent.call import Call, Phase
 from relay.agent.commands import (
     AnswerPhone,
     HangUpPhone,
@@ -368,7 +368,8 @@ class CallRunner:
                 self._dialog_in_cells(datagram.data)
 
     def _voice_from_phone(self, packet: bytes) -> None:
-        if self._voice is not None:
+        # Not before the lines met: what would wait then would be heard late for the whole call.
+        if self._voice is not None and self.call.phase is Phase.TALKING:
             self._first("sent")
             self._voice.packer.offer_voice(packet)
 

@@ -22,8 +22,7 @@ from relay.agent.sealed_dialog import JOIN_CODE_SIZE, MAX_REFLECTORS, SealedDial
 from relay.agent.settings import AgentSettings
 from relay.chaff import StaggeredTeardown, StartDelay
 from relay.core import PeerError, RefusedByPolicy, TransportUnavailable
-from relay.forward_publish import OpenedNote, OpenedRing, Peer, Reply, seal_ring
-from relay.forward_publish.tokens import is_token
+from relay.forward_publish import OpenedNote, OpenedRing, Peer, Reply, is_token, seal_ring
 from relay.identity import format_address
 from relay.sip.opus_offer import PhoneVoice, answer_phone, find_opus, neutral_offer
 from relay.sip.sdp import SessionDescription
@@ -99,7 +98,7 @@ class Calls:
             return
         if why := self._usable():
             self._around.report("failed", status=503, reason=why)
-            phone.refuse(503, "Tor is not there", now=now)
+            phone.refuse(503, why.capitalize(), now=now)
             return
         if (
             contact.whereabouts is None

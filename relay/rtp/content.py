@@ -21,6 +21,9 @@ _PIECE_HEADER = 3
 MAX_VOICE_QUEUED = 2
 MAX_VOICE_SIZE = 3 * (CONTENT_SIZE - _PIECE_HEADER)
 """A 60 ms packet of a telephone that ignores our 20 ms fits in three cells; nothing larger is voice."""
+STANDING_CELLS = 50
+"""Cells in a row after which a frame that still waits is given up."""
+
 MAX_DATAGRAM = 4096
 MAX_QUEUED = 16 * 1024
 STALE_AFTER = 2.0
@@ -56,12 +59,14 @@ class _Outgoing:
 class ContentPacker:
     """Queues datagrams and gives exactly one content for every cell, voice first.
 
-    At most two voice frames wait; the oldest is dropped.  Counters: `voice_dropped`, `voice_oversized`,
-    `queue_full`.
+    At most two voice frames wait; the oldest is dropped.  A frame that waits behind every cell for a second is one too
+    many: one is dropped then, or the call would have that delay for good.  Counters: `voice_dropped`,
+    `voice_trimmed`, `voice_oversized`, `queue_full`.
     """
 
     def __init__(self) -> None:
-        self.counters = Counters(("voice_dropped", "voice_oversized", "queue_full"))
+        self.counters = Counters(("voice_dropped", "voice_trimmed", "voice_oversized", "queue_full"))
+        self._standing = 0
         self._voice: deque[_Outgoing] = deque()
         self._other: deque[_Outgoing] = deque()
         self._other_size = 0
@@ -107,7 +112,15 @@ class ContentPacker:
             if (size := self._drop_finished(self._other)) is None:
                 break
             self._other_size -= size
+        self._trim()
         return bytes(content) + bytes(CONTENT_SIZE - len(content))
+
+    def _trim(self) -> None:
+        self._standing = self._standing + 1 if self._voice and self._voice[0].position == 0 else 0
+        if self._standing == STANDING_CELLS:
+            self._voice.popleft()
+            self.counters.count("voice_trimmed")
+            self._standing = 0
 
     @staticmethod
     def _drop_finished(queue: deque[_Outgoing]) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from relay.agent import StateDirectory
 from relay.core import SystemEntropy, configure_logging
@@ -81,6 +82,7 @@ async def held(private_network: Path, tmp_path_factory: pytest.TempPathFactory) 
         await world.alice.phone.hang_up()
         await world.quiet()
         yield Held(world, private_network, needles, log)
+    structlog.reset_defaults()
 
 
 async def test_the_contact_point_knows_neither_party(held: Held) -> None:

@@ -11,6 +11,7 @@ from relay.rtp.content import (
     MAX_QUEUED,
     MAX_VOICE_SIZE,
     STALE_AFTER,
+    STANDING_CELLS,
     ContentPacker,
     ContentUnpacker,
     Datagram,
@@ -181,3 +182,20 @@ def test_a_malformed_content_is_counted(content: bytes) -> None:
     unpacker = ContentUnpacker()
     unpacker.receive(content, 0.0)
     assert unpacker.counters["malformed"] == 1
+
+
+def test_a_standing_frame_is_given_up_after_a_second_and_a_moving_one_never() -> None:
+    late = ContentPacker()
+    late.offer_voice(VOICE)
+    for _ in range(STANDING_CELLS):
+        late.offer_voice(VOICE)
+        late.next()
+    assert late.counters["voice_trimmed"] == 1
+    late.offer_voice(VOICE)
+    late.next()
+    assert late.idle, "from here on each frame leaves with the next cell"
+    punctual = ContentPacker()
+    for _ in range(10 * STANDING_CELLS):
+        punctual.offer_voice(VOICE)
+        punctual.next()
+    assert punctual.counters["voice_trimmed"] == 0

@@ -25,7 +25,7 @@ def test_the_roles_take_them(tmp_path: Path) -> None:
         sip_listen="127.0.0.1:5060",
         line_address="127.0.10.1",
         contact_point=ONION,
-        reflectors=[f"bayonne-reflector:{ONION}/x"],
+        reflectors=[f"bayonne-reflector:{'a' * 56}/{'a' * 52}"],
         start_delay=5.0,
         staggered_teardown=15.0,
     )

@@ -1,0 +1,413 @@
+"""Two agents with phones that do what a test says, a reflector in memory, and nothing else: no Tor, no contact point.
+
+The agents are built whole; what would leave the machine is replaced: sealed messages go from hand to hand, cells
+straight into the core of a reflector.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateDirectory
+from relay.agent.call_runner import Surroundings
+from relay.agent.calls import Calls
+from relay.agent.commands import Tone
+from relay.agent.contacts import Contact, Whereabouts
+from relay.agent.events import Value
+from relay.agent.phone import Answered, IncomingInvite, PhoneCall
+from relay.agent.reflectors import ReflectorPool
+from relay.core import Clock, Entropy, SeededEntropy, SystemEntropy, TransportUnavailable
+from relay.media_reflector import (
+    Descriptor,
+    LineClient,
+    LineEvent,
+    LineLost,
+    Reflector,
+    ReflectorKeys,
+    Ticket,
+)
+from relay.media_reflector.descriptor import ReflectorReference, verify_descriptor
+from relay.media_reflector.tickets import parse_answer, ticket_request
+from relay.rtp import HANG_UP_TONE, WAITING_TONE, RtpPacket, encode_tone
+from relay.rtp.cell import TICK
+from relay.sip.opus_offer import find_opus, neutral_offer
+from relay.sip.sdp import SessionDescription
+from relay.sip.uri import SipUri
+from tests.agent.virtual_time import LoopClock
+
+ONIONS = {"alice": "a" * 56, "bob": "b" * 56}
+TONES = {Tone.WAITING: encode_tone(WAITING_TONE), Tone.FAREWELL: encode_tone(HANG_UP_TONE)}
+VOICE = bytes(range(60))
+_REFLECTOR_STEP = 0.005
+
+
+class Microphone(asyncio.DatagramProtocol):
+    """A phone's RTP socket: says what it is told, keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[RtpPacket] = []
+        self.transport: asyncio.DatagramTransport | None = None
+        self._number = 100
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.heard.append(RtpPacket.parse(data))
+
+    @property
+    def port(self) -> int:
+        assert self.transport is not None
+        return int(self.transport.get_extra_info("sockname")[1])
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [packet.payload for packet in self.heard]
+
+    def say(self, payload: bytes, port: int, payload_type: int = 96) -> None:
+        assert self.transport is not None
+        self._number += 1
+        packet = RtpPacket(payload_type, self._number, 960 * self._number, 77, payload)
+        self.transport.sendto(packet.to_bytes(), ("127.0.0.1", port))
+
+
+class ScriptedCall:
+    """What an agent holds of a call with a phone; it writes down what the agent wants."""
+
+    def __init__(self, offered: SessionDescription | None = None) -> None:
+        self.said: list[tuple[str, int]] = []
+        self.offered = offered
+        self.answered_with: SessionDescription | None = None
+
+    def progress(self, status: int = 180, reason: str | None = None, *, now: float) -> None:
+        self.said.append(("progress", status))
+
+    def answer(self, sdp: SessionDescription, now: float) -> None:
+        self.answered_with = sdp
+        self.said.append(("answer", 200))
+
+    def refuse(self, status: int, reason: str | None, now: float) -> None:
+        self.said.append(("refuse", status))
+
+    def hang_up(self, now: float) -> None:
+        self.said.append(("hang up", 0))
+
+    @property
+    def as_call(self) -> PhoneCall:
+        return cast(PhoneCall, self)
+
+    @property
+    def agents_port(self) -> int:
+        """Where the agent listens for this phone's voice."""
+        session = self.offered or self.answered_with
+        assert session is not None
+        return find_opus(session).port
+
+
+class MemoryPool:
+    """The reflectors of a world, with as many tickets as anybody wants."""
+
+    def __init__(self, world: "World", names: list[str]) -> None:
+        self.world = world
+        self.names = names
+        self.distrusted: list[str] = []
+
+    def ready(self) -> list[str]:
+        return list(self.names)
+
+    def take(self, name: str) -> tuple[Descriptor, Ticket]:
+        if name not in self.names:
+            raise TransportUnavailable("no ticket for the reflector")
+        return self.world.descriptor, self.world.ticket()
+
+    def distrust(self, name: str) -> None:
+        self.distrusted.append(name)
+
+
+class MemoryLine:
+    """Stands in for `relay.agent.line.Line`: the same duty, without a socket."""
+
+    world: "World"
+
+    def __init__(self, client: LineClient, reflector: tuple[str, int], **named: Any) -> None:
+        self.client = client
+        self._source: Callable[[], bytes | None] = named["source"]
+        self._on_event: Callable[[LineEvent], None] = named["on_event"]
+        self._clock: Clock = named["clock"]
+        self.cells = 0
+        self.lost = False
+
+    async def run(self) -> None:
+        self.world.lines.append(self)
+        self.world.ever.append(self)
+        try:
+            while not self.client.closed and not self.lost:
+                body = self._source()
+                if body is not None:
+                    self.client.submit(body)
+                now = self._clock.monotonic()
+                cell = self.client.next_cell(now)
+                self.cells += 1
+                if not self.world.swallows(cell):
+                    self.world.reflector.receive(cell, id(self), now)
+                self.deliver(self.client.events())
+                await asyncio.sleep(TICK)
+        finally:
+            self.world.lines.remove(self)
+
+    def release(self) -> None:
+        self.client.close()
+
+    def deliver(self, events: list[LineEvent]) -> None:
+        for event in events:
+            self.lost = self.lost or isinstance(event, LineLost)
+            self._on_event(event)
+
+
+@dataclass
+class Told:
+    """One event for an agent's owner."""
+
+    name: str
+    at: float
+    fields: dict[str, Value]
+
+
+class Person:
+    """An agent, its phone, its owner; also the agent's way to send."""
+
+    def __init__(self, world: "World", name: str, directory: Path, reflectors: list[str]) -> None:
+        self.world = world
+        self.name = name
+        self.told: list[Told] = []
+        self.sent: list[tuple[str, str, bytes]] = []
+        self.bound = 0
+        self.rung: list[ScriptedCall] = []
+        self.registered = True
+        self.why_not = ""
+        self.lose_messages = False
+        self.microphone = Microphone()
+        self.pool = MemoryPool(world, reflectors)
+        settings = AgentSettings(
+            state_directory=str(directory / name),
+            name=name,
+            contact_points=(ONIONS[name],),
+            chaff=ChaffSettings(start_delay=world.start_delay, staggered_teardown=6.0),
+        )
+        self.state = StateDirectory(settings.directory)
+        self.state.prepare()
+        self.agent = Agent(settings, world.clock, SystemEntropy(), self.report)
+        self.agent._build(self.state)
+        around = Surroundings(
+            identity=self.agent._identity,
+            clock=world.clock,
+            entropy=SystemEntropy(),
+            pool=cast(ReflectorPool, self.pool),
+            messenger=self,
+            report=self.report,
+            tones=TONES,
+            line_address="",
+            media_host="127.0.0.1",
+            spawn=self.agent._spawn,
+        )
+        self.calls = Calls(settings, around, self.agent._book, place=self._place, usable=lambda: self.why_not)
+        self.agent._calls = self.calls
+
+    # -- what the agent needs ------------------------------------------------------------------------------------
+
+    def report(self, event: str, /, **fields: Value) -> None:
+        self.told.append(Told(event, self.world.clock.monotonic(), fields))
+
+    async def send(self, onion: str, token: str, body: bytes) -> None:
+        await asyncio.sleep(self.world.tor_delay)
+        if self.lose_messages:
+            raise TransportUnavailable("the contact point did not answer; try again")
+        self.sent.append((onion, token, body))
+        self.world.post(onion, token, body)
+
+    async def wait_bound(self, token: str, timeout: float) -> None:
+        self.bound += 1
+
+    def seal_note(self, contact: Contact, sip: bytes) -> bytes:
+        return self.agent.seal_note(contact, sip)
+
+    def _place(self, caller: str, display: str, offer: SessionDescription) -> PhoneCall | None:
+        if not self.registered:
+            return None
+        self.rung.append(ScriptedCall(offer))
+        return self.rung[-1].as_call
+
+    # -- what a test does ----------------------------------------------------------------------------------------
+
+    @property
+    def book(self) -> ContactBook:
+        return self.agent._book
+
+    @property
+    def address(self) -> str:
+        return self.agent._identity.address
+
+    def offer(self) -> SessionDescription:
+        return neutral_offer(address="127.0.0.1", port=self.microphone.port, session_id=7)
+
+    def dial(self, name: str, offer: SessionDescription | None = None) -> ScriptedCall:
+        call = ScriptedCall()
+        dialled = SipUri.parse(f"sip:{name}@127.0.0.1")
+        self.agent._phone_event(IncomingInvite(call.as_call, dialled, offer or self.offer()))
+        return call
+
+    def pick_up(self, call: ScriptedCall) -> None:
+        self.agent._phone_event(Answered(call.as_call, self.offer()))
+
+    def events(self, name: str) -> list[Told]:
+        return [told for told in self.told if told.name == name]
+
+    async def wait(self, name: str, count: int = 1, limit: float = 90.0) -> Told:
+        """The latest of `count` events `name`."""
+        deadline = self.world.clock.monotonic() + limit
+        while len(self.events(name)) < count:
+            assert self.world.clock.monotonic() < deadline, f"{self.name} waits for {name}: {self.told}"
+            await asyncio.sleep(0.01)
+        return self.events(name)[-1]
+
+
+@dataclass
+class World:
+    """Open with `open_world`."""
+
+    directory: Path
+    start_delay: float = 1.0
+    tor_delay: float = 0.05
+    clock: Clock = field(default_factory=LoopClock)
+    entropy: Entropy = field(default_factory=lambda: SeededEntropy("world"))
+    people: dict[str, Person] = field(default_factory=dict)
+    lines: list[MemoryLine] = field(default_factory=list)
+    ever: list[MemoryLine] = field(default_factory=list)
+    posted: list[tuple[str, bytes]] = field(default_factory=list)
+    reflector_gone: bool = False
+    loses: Callable[[bytes], bool] = lambda cell: False
+
+    def __post_init__(self) -> None:
+        self.keys = ReflectorKeys.generate(self.entropy)
+        self.office = self.keys.office(100)
+        self.reflector = Reflector(self.keys.static_key, self.office, self.entropy, capacity=100)
+        reference = ReflectorReference("c" * 56, self.keys.public_identity)
+        wall = self.clock.wall()
+        self.signed = self.keys.signed_descriptor(reference.onion, "127.0.0.1", 7210, wall)
+        self.descriptor = verify_descriptor(self.signed, reference, wall)
+
+    @property
+    def alice(self) -> Person:
+        return self.people["alice"]
+
+    @property
+    def bob(self) -> Person:
+        return self.people["bob"]
+
+    def ticket(self) -> Ticket:
+        now = self.clock.monotonic()
+        request, secret = ticket_request(self.descriptor, self.entropy)
+        return Ticket(
+            secret, now + parse_answer(self.office.answer(request, lambda: self.signed, now)).lifetime
+        )
+
+    def swallows(self, cell: bytes) -> bool:
+        return self.reflector_gone or self.loses(cell)
+
+    def post(self, onion: str, token: str, body: bytes) -> None:
+        """What a contact point does: pass it on, or not."""
+        self.posted.append((token, body))
+        for person in self.people.values():
+            if ONIONS[person.name] == onion:
+                person.agent._message(token, body)
+
+    async def run_reflector(self) -> None:
+        while True:
+            now = self.clock.monotonic()
+            for cell, destination in self.reflector.tick(now):
+                for line in list(self.lines):
+                    if id(line) == destination and not self.swallows(cell):
+                        line.deliver(line.client.receive(cell, now))
+            await asyncio.sleep(_REFLECTOR_STEP)
+
+    def introduce(self) -> None:
+        """Alice invited bob, and each found the other's record."""
+        alice, bob = self.alice, self.bob
+        entropy = SystemEntropy()
+        keys = {person.name: person.agent._identity.public_key for person in (alice, bob)}
+        invitation = alice.book.invite("bob", (ONIONS["alice"],), keys["alice"], entropy)
+        bob.book.accept("alice", invitation, entropy)
+        for person, other in ((alice, bob), (bob, alice)):
+            own, theirs = person.book.find(other.name), other.book.find(person.name)
+            assert own is not None
+            assert theirs is not None
+            wall = self.clock.wall()
+            prekey = other.agent._prekeys.current(wall).public
+            place = Whereabouts(ONIONS[other.name], theirs.token.token, prekey, int(wall), int(wall) + 86400)
+            person.book.found(own, keys[other.name], place)
+
+    async def ring(self) -> tuple[ScriptedCall, ScriptedCall]:
+        """Alice dials, bob's phone rings."""
+        dialled = self.alice.dial("bob")
+        for _ in range(200):
+            if self.bob.rung:
+                return dialled, self.bob.rung[-1]
+            await asyncio.sleep(0.01)
+        pytest.fail(f"no phone rings: {self.alice.told}")
+
+    async def talk(self) -> tuple[ScriptedCall, ScriptedCall]:
+        """As `ring`; bob picks up, the lines meet."""
+        dialled, rung = await self.ring()
+        self.bob.pick_up(rung)
+        await self.alice.wait("crossed")
+        await self.bob.wait("crossed")
+        return dialled, rung
+
+    async def quiet(self) -> None:
+        """Until no call is on and no line is up."""
+        for _ in range(2000):
+            if not any(person.agent.busy for person in self.people.values()):
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("something goes on for ever")
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    directory: Path, *, start_delay: float = 1.0, reflectors: dict[str, list[str]] | None = None
+) -> AsyncIterator[World]:
+    """Both agents up and known to each other; afterwards no task is left."""
+    world = World(directory, start_delay)
+    loop = asyncio.get_running_loop()
+    accepted = reflectors or {}
+    patch = pytest.MonkeyPatch()
+    patch.setattr("relay.agent.call_runner.Line", type("WorldLine", (MemoryLine,), {"world": world}))
+    for name in ONIONS:
+        person = Person(world, name, directory, accepted.get(name, ["d" * 32]))
+        await loop.create_datagram_endpoint(lambda p=person: p.microphone, local_addr=("127.0.0.1", 0))
+        world.people[name] = person
+    world.introduce()
+    ticking = loop.create_task(world.run_reflector())
+    try:
+        yield world
+    finally:
+        patch.undo()
+        ticking.cancel()
+        tasks = [task for person in world.people.values() for task in person.agent._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(ticking, *tasks, return_exceptions=True)
+        for person in world.people.values():
+            person.calls.transport_lost("the test is over")
+            assert person.microphone.transport is not None
+            person.microphone.transport.close()
+            for runner in person.calls._runners:
+                if runner._timer is not None:
+                    runner._timer.cancel()
+                runner.leg.close()
+        await asyncio.sleep(0)
