@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = . .deps/env.sh &&
 SOURCES = $(wildcard relay tests ops bench)
 
-.PHONY: help setup demo test lint format lock clean distclean
+.PHONY: help setup demo bench test lint format lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -13,6 +13,9 @@ setup:  ## programs and Python libraries, installed or unpacked beneath the proj
 
 demo: setup  ## a real call between two softphones, over Tor and a reflector; what an observer saw of it in demo-out/
 	@$(RUN) bayonne demo $(DEMO)
+
+bench: setup  ## what a cell costs, beside libsrtp; figures in bench-out/
+	@$(RUN) python -m bench.cells $(BENCH)
 
 test: lint  ## lint, then every test, the demo call included
 	@$(RUN) python -m pytest $(TESTS)

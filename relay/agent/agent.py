@@ -1,14 +1,14 @@
 """The agent: the one place where identity meets media.  Starts the parts, joins them, stops them."""
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Coroutine
 
 from relay.agent.call_runner import Surroundings
 from relay.agent.calls import Calls
 from relay.agent.commands import Tone
-from relay.agent.contacts import Contact, ContactBook
+from relay.agent.contacts import ContactBook
+from relay.agent.correspondence import Correspondence
 from relay.agent.directory import Directory
 from relay.agent.events import Reporter
 from relay.agent.flows import Flows
@@ -20,8 +20,7 @@ from relay.agent.reachability import NOTICE_EVERY, Reachability
 from relay.agent.reflectors import ReflectorPool
 from relay.agent.settings import AgentSettings, listen_address
 from relay.agent.state import StateDirectory
-from relay.core import BayonneError, Clock, Entropy, MisuseError, PeerError, TransportUnavailable, get_logger
-from relay.forward_publish import OpenedRing, Peer, ReplayCache, open_message, seal_note
+from relay.core import BayonneError, Clock, Entropy, get_logger
 from relay.rtp import HANG_UP_TONE, WAITING_TONE, encode_tone
 from relay.sip.sdp import SessionDescription
 
@@ -41,7 +40,6 @@ class Agent:
         self._report = report
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.counts = {"messages": 0, "dropped messages": 0, "dummies sent": 0}
 
     def stop(self) -> None:
         """End `run` in order."""
@@ -78,7 +76,9 @@ class Agent:
         self._book = ContactBook(state)
         self._book.refresh()
         self._prekeys = PrekeyRing(state, entropy)
-        self._replays = ReplayCache()
+        self._correspondence = Correspondence(
+            self._identity, self._book, self._prekeys, clock=clock, entropy=entropy
+        )
         host, port = listen_address(settings.sip_listen)
         phone = state.softphone(settings.name, entropy)
         self._network = Network(
@@ -91,7 +91,7 @@ class Agent:
             back=self._tor_back,
         )
         self._pool = ReflectorPool(settings.reflectors, clock, entropy)
-        self._flows = Flows(self._network, settings.contact_points[0], entropy, self._message)
+        self._flows = Flows(self._network, settings.contact_points[0], entropy, self._correspondence.receive)
         self._reachability = Reachability(
             self._identity,
             self._book,
@@ -113,7 +113,7 @@ class Agent:
             clock=clock,
             entropy=entropy,
             pool=self._pool,
-            messenger=self,
+            messenger=self._correspondence,
             report=report,
             tones={Tone.WAITING: encode_tone(WAITING_TONE), Tone.FAREWELL: encode_tone(HANG_UP_TONE)},
             line_address=settings.line_address,
@@ -121,6 +121,7 @@ class Agent:
             spawn=self._spawn,
         )
         self._calls = Calls(settings, surroundings, self._book, place=self._place, usable=self._why_not)
+        self._correspondence.join(self._flows, self._calls)
 
     async def _serve(self) -> None:
         report = self._report
@@ -132,7 +133,8 @@ class Agent:
                 self._network.run(),
                 self._seek(),
                 self._follow(),
-                self._dummies(),
+                self._correspondence.read(),
+                self._correspondence.send_dummies(self._settings.chaff.dummy_interval),
             )
         ]
         announcing = asyncio.create_task(self._announce())
@@ -166,49 +168,20 @@ class Agent:
     async def _seek(self) -> None:
         """Once Tor is up for the first time: reflectors and contacts, on their own schedules."""
         await self._network.wait_up()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._pool.run(self._network))
-            group.create_task(self._reachability.run())
+        await asyncio.gather(self._pool.run(self._network), self._reachability.run())
 
     async def _follow(self) -> None:
         """Notice contacts that came or went, also by `bayonne contact`."""
         await self._network.wait_up()
+        followed = -1
         while True:
             self._book.refresh()
-            await self._flows.follow(self._book)
+            if self._book.version != followed:
+                followed = self._book.version
+                await self._flows.follow(self._book)
             await asyncio.sleep(NOTICE_EVERY)
 
-    async def _dummies(self) -> None:
-        """Messages that say nothing, to contacts at random moments, so that a ring is only one more of them."""
-        mean = self._settings.chaff.dummy_interval
-        while True:
-            reachable = [contact for contact in self._book if contact.whereabouts is not None]
-            await asyncio.sleep(self._entropy.exponential(mean / max(1, len(reachable))))
-            if not reachable:
-                continue
-            contact = self._entropy.choice(reachable)
-            assert contact.whereabouts is not None
-            with contextlib.suppress(TransportUnavailable, PeerError):
-                body = self.seal_note(contact, b"")
-                await self.send(contact.whereabouts.onion, contact.whereabouts.token, body)
-                self.counts["dummies sent"] += 1
-
     # -- what calls need -----------------------------------------------------------------------------------------
-
-    async def send(self, onion: str, token: str, body: bytes) -> None:
-        """See `relay.agent.call_runner.Messenger`."""
-        await self._flows.send(onion, token, body)
-
-    async def wait_bound(self, token: str, timeout: float) -> None:
-        """See `relay.agent.call_runner.Messenger`."""
-        await self._flows.wait_bound(token, timeout)
-
-    def seal_note(self, contact: Contact, sip: bytes) -> bytes:
-        """See `relay.agent.call_runner.Messenger`."""
-        if contact.whereabouts is None:
-            raise MisuseError("a note needs whereabouts")
-        peer = Peer(contact.public_key, contact.secret)
-        return seal_note(self._identity, peer, contact.whereabouts.prekey, sip, self._clock, self._entropy)
 
     def _why_not(self) -> str:
         if not self._network.up:
@@ -235,27 +208,6 @@ class Agent:
             self._report("unregistered")
         else:
             self._calls.phone_event(event)
-
-    def _message(self, token: str, body: bytes) -> None:
-        """A sealed body came down a flow; whatever is wrong with it is counted and dropped."""
-        self.counts["messages"] += 1
-        contact = self._book.by_token(token)
-        if contact is None or not contact.public_key:
-            self.counts["dropped messages"] += 1
-            return
-        try:
-            if self._calls.sealed_answer(contact, body):
-                return
-            now = self._clock.wall()
-            peer = Peer(contact.public_key, contact.secret)
-            opened = open_message(body, self._identity, peer, self._prekeys.usable(now), self._replays, now)
-            if isinstance(opened, OpenedRing):
-                self._calls.sealed_ring(contact, opened)
-            else:
-                self._calls.sealed_note(contact, opened)
-        except PeerError as error:
-            self.counts["dropped messages"] += 1
-            _log.info("a message was dropped", why=error.reason)
 
     def _spawn(self, name: str, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(job, name=name)

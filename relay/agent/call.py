@@ -126,7 +126,9 @@ class Call:
         if self.phase is not Phase.RINGING:
             return
         if status >= 300:
-            self._fail(status, "declined" if status == 603 else "busy" if status == 486 else "not taken")
+            # Only these three mean anything to a phone; a contact does not choose what else ours is told.
+            told = status if status in (486, 603) else 480
+            self._fail(told, {486: "busy", 603: "declined"}.get(told, "not taken"))
             return
         self._phone_answered = True
         self._out(AnswerPhone())
@@ -221,6 +223,9 @@ class Call:
         if method == "CANCEL" and self.phase is Phase.ALERTING:
             self._out(HangUpPhone())
             self._end("cancelled by the caller")
+        elif method == "BYE" and self.phase is Phase.RINGING:
+            # It overtook the answer that it takes back.
+            self._fail(480, "not taken")
         elif method in ("BYE", "CANCEL") and self.phase in (Phase.MEETING, Phase.TALKING):
             self._tell("hang-up", by="the other side")
             self._part(now, "hung up by the other side", farewell=True)

@@ -27,20 +27,26 @@ from relay.agent.commands import (
 )
 from relay.agent.contacts import Contact
 from relay.agent.events import Reporter, Value
-from relay.agent.line import Line
+from relay.agent.keyed_voice import KeyedVoice
+from relay.agent.line import BLUR, Line
 from relay.agent.phone import PhoneCall
 from relay.agent.phone_leg import SECONDS_PER_PIP, PhoneLeg, countdown
 from relay.agent.reflectors import ReflectorPool
 from relay.agent.sealed_dialog import SealedDialog
 from relay.chaff import Pace
-from relay.core import BayonneError, Clock, Entropy, MisuseError, PeerError, TransportUnavailable, get_logger
+from relay.core import BayonneError, Clock, Entropy, MisuseError, PeerError, get_logger
 from relay.forward_publish import CallKeys, OpenedRing, OutgoingRing
 from relay.identity import Identity
 from relay.media_reflector import BodyReceived, LineClient, LineEvent, LineLost, LineOpened
-from relay.rtp import ContentPacker, ContentUnpacker, EndToEndOpener, EndToEndSealer, Kind
+from relay.rtp import Kind
 from relay.rtp.cell import TICK
 from relay.sip import Request
 from relay.sip.sdp import SessionDescription
+
+PHONE_SILENCE_SECONDS = 30.0
+"""A phone that sends no voice for so long is asked whether it is still there."""
+
+GOODBYE_SECONDS = 0.5
 
 _log = get_logger("call")
 
@@ -75,16 +81,6 @@ class Surroundings:
     spawn: Callable[[str, Coroutine[None, None, None]], "asyncio.Task[None]"]
 
 
-class _Voice:
-    """The keyed end of one call's cells."""
-
-    def __init__(self, keys: CallKeys) -> None:
-        self.sealer = EndToEndSealer(keys.send)
-        self.opener = EndToEndOpener(keys.receive)
-        self.packer = ContentPacker()
-        self.unpacker = ContentUnpacker()
-
-
 class CallRunner:
     """One side of one call.
 
@@ -105,6 +101,7 @@ class CallRunner:
         self.contact = contact
         self.dialog = dialog
         self.ring: OutgoingRing | None = None
+        self.ring_task: asyncio.Task[None] | None = None
         self.offered: tuple[str, ...] = ()
         self.opened = opened
         self.phone: PhoneCall | None = None
@@ -116,12 +113,13 @@ class CallRunner:
         self.leg = PhoneLeg(
             surroundings.entropy, surroundings.clock, surroundings.tones, self._voice_from_phone
         )
-        self._voice: _Voice | None = None
+        self._voice: KeyedVoice | None = None
         self._line: Line | None = None
         self._line_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._bye: Request | None = None
         self._heard: set[str] = set()
+        self._phone_heard_at = self._now()
         self._lost_cells = 0
         self._cells_received = 0
 
@@ -146,7 +144,7 @@ class CallRunner:
 
     def keyed(self, keys: CallKeys) -> None:
         """Both messages are known: from now on every cell of the line is sealed for the peer."""
-        self._voice = _Voice(keys)
+        self._voice = KeyedVoice(keys)
 
     def take_over(self, join_code: bytes, reflector: str) -> None:
         """Where and under which code the caller proposes to meet."""
@@ -218,6 +216,8 @@ class CallRunner:
     def _tell(self, event: str, fields: dict[str, Value]) -> None:
         if event == "call-ended":
             self._unkey()
+            if self.ring_task is not None:
+                self.ring_task.cancel()
             self.ring = self.opened = None
             self.leg.close()
             fields = {**fields, "lost_cells": self._lost_cells, "cells_received": self._cells_received}
@@ -249,7 +249,8 @@ class CallRunner:
 
     def _send_note(self, method: str) -> None:
         whereabouts = self.contact.whereabouts
-        if whereabouts is None:
+        if whereabouts is None or (method == "CANCEL" and self.ring is None):
+            # There is nothing to cancel where no ring went out.
             return
         try:
             body = self._around.messenger.seal_note(self.contact, self.dialog.request(method))
@@ -267,7 +268,7 @@ class CallRunner:
     async def _deliver(self, onion: str, token: str, body: bytes) -> None:
         try:
             await self._around.messenger.send(onion, token, body)
-        except TransportUnavailable as error:
+        except BayonneError as error:
             self.transport_lost(str(error))
 
     def _send_in_cells(self, what: str) -> None:
@@ -305,12 +306,13 @@ class CallRunner:
                 client,
                 (descriptor.udp_host, descriptor.udp_port),
                 local_address=around.line_address,
-                pace=Pace.at_random(TICK, around.entropy),
+                pace=Pace.at_random(TICK, around.entropy, blur=BLUR),
+                entropy=around.entropy,
                 clock=around.clock,
                 source=self._next_body,
                 on_event=self._line_event,
             )
-            await self._line.run()
+            await _run_to_the_end(self._line)
         except BayonneError as error:
             self.call.line_lost(str(error), self._now())
             self.pump()
@@ -347,20 +349,21 @@ class CallRunner:
 
     def _next_body(self) -> bytes | None:
         voice = self._voice
-        return None if voice is None else voice.sealer.seal(voice.packer.next())
+        return None if voice is None else voice.next_body()
 
     def _body(self, body: bytes) -> None:
         voice = self._voice
-        content = None if voice is None else voice.opener.open(body)
-        if voice is None or content is None:
-            return
         now = self._now()
-        if voice.opener.counters["opened"] == 1:
+        datagrams = None if voice is None else voice.open(body, now)
+        if voice is None or datagrams is None:
+            return
+        if voice.received == 1:
             self.call.crossed(now)
             self.pump()
         else:
             self.call.heard(now)
-        for datagram in voice.unpacker.receive(content, now):
+            self._watch_phone(now)
+        for datagram in datagrams:
             if datagram.kind is Kind.VOICE:
                 self._first("received")
                 self.leg.hear(datagram.data)
@@ -368,10 +371,17 @@ class CallRunner:
                 self._dialog_in_cells(datagram.data)
 
     def _voice_from_phone(self, packet: bytes) -> None:
+        self._phone_heard_at = self._now()
         # Not before the lines met: what would wait then would be heard late for the whole call.
         if self._voice is not None and self.call.phase is Phase.TALKING:
             self._first("sent")
             self._voice.packer.offer_voice(packet)
+
+    def _watch_phone(self, now: float) -> None:
+        """A phone that says nothing for long is asked whether it is still there: over UDP it may just be gone."""
+        if now - self._phone_heard_at > PHONE_SILENCE_SECONDS and self.phone is not None:
+            self._phone_heard_at = now
+            self.phone.probe(now)
 
     def _first(self, direction: str) -> None:
         if direction not in self._heard:
@@ -379,10 +389,22 @@ class CallRunner:
             self._around.report("voice", direction=direction)
 
     def _unkey(self) -> None:
-        """Forget the keys; the line, while it lingers, carries nothing but random bytes."""
+        """Forget the keys; the line, while it lingers, carries nothing but random bytes.
+
+        It stays crossed: the reflector is not told that the call ended, nor who hung up.
+        """
         if self._voice is not None:
-            self._lost_cells = self._voice.opener.lost
-            self._cells_received = self._voice.opener.counters["opened"]
+            self._lost_cells, self._cells_received = self._voice.lost, self._voice.received
             self._voice = None
-        if self._line is not None:
-            self._line.client.leave()
+
+
+async def _run_to_the_end(line: Line) -> None:
+    """Run a line; one that is cancelled, because the agent stops, still says goodbye to the reflector."""
+    task = asyncio.ensure_future(line.run())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        line.release()
+        await asyncio.wait((task,), timeout=GOODBYE_SECONDS)
+        task.cancel()
+        raise

@@ -18,11 +18,11 @@ from relay.agent.phone import (
     Reoffered,
     Ringing,
 )
-from relay.agent.sealed_dialog import JOIN_CODE_SIZE, MAX_REFLECTORS, SealedDialog
+from relay.agent.sealed_dialog import JOIN_CODE_SIZE, MAX_REFLECTORS, Answer, SealedDialog
 from relay.agent.settings import AgentSettings
 from relay.chaff import StaggeredTeardown, StartDelay
-from relay.core import PeerError, RefusedByPolicy, TransportUnavailable
-from relay.forward_publish import OpenedNote, OpenedRing, Peer, Reply, is_token, seal_ring
+from relay.core import BayonneError, PeerError, RefusedByPolicy, TransportUnavailable
+from relay.forward_publish import CallKeys, OpenedNote, OpenedRing, Peer, Reply, is_token, seal_ring
 from relay.identity import format_address
 from relay.sip.opus_offer import PhoneVoice, answer_phone, find_opus, neutral_offer
 from relay.sip.sdp import SessionDescription
@@ -125,7 +125,8 @@ class Calls:
         runner.phone = phone
         self._runners.append(runner)
         runner.pump()
-        self._around.spawn("ring", self._ring(runner, contact.whereabouts, join_code, offer, voice))
+        job = self._ring(runner, contact.whereabouts, join_code, offer, voice)
+        runner.ring_task = self._around.spawn("ring", job)
 
     async def _ring(
         self,
@@ -162,10 +163,10 @@ class Calls:
                 # Given up in the meantime: what rings after its own CANCEL rings for nobody.
                 return
             await around.messenger.send(whereabouts.onion, whereabouts.token, body)
-        except TransportUnavailable as error:
-            runner.transport_lost(str(error))
         except PeerError as error:
             runner.transport_lost(f"the contact's keys are of no use: {error.reason}")
+        except BayonneError as error:
+            runner.transport_lost(str(error))
         else:
             runner.call.ring_sent()
             runner.pump()
@@ -203,17 +204,24 @@ class Calls:
             if opened is None:
                 continue
             sip, keys = opened
-            answer = runner.dialog.read_answer(sip)
-            if answer.status < 300:
-                if answer.reflector not in runner.offered:
-                    raise PeerError("a reflector that was not offered")
-                runner.reflector = answer.reflector
-                runner.keyed(keys)
-            runner.ring = None
-            runner.call.answered_by_peer(answer.status, self._now())
-            runner.pump()
+            try:
+                self._take_answer(runner, runner.dialog.read_answer(sip), keys)
+            except PeerError:
+                # Authentic and yet of no use: the contact's own doing, and no other answer will come.
+                runner.transport_lost("the answer made no sense")
+                raise
             return True
         return False
+
+    def _take_answer(self, runner: CallRunner, answer: Answer, keys: CallKeys) -> None:
+        if answer.status < 300:
+            if answer.reflector not in runner.offered:
+                raise PeerError("a reflector that was not offered")
+            runner.reflector = answer.reflector
+            runner.keyed(keys)
+        runner.ring = None
+        runner.call.answered_by_peer(answer.status, self._now())
+        runner.pump()
 
     def sealed_note(self, contact: Contact, note: OpenedNote) -> None:
         """A CANCEL or BYE that came by way of the contact point; a dummy says nothing and ends here."""
@@ -240,13 +248,15 @@ class Calls:
         runner = self._runner(Side.CALLEE, contact, dialog, ring_seconds, opened=opened)
         common = [name for name in invitation.reflectors if name in around.pool.ready()]
         runner.take_over(invitation.join_code, around.entropy.choice(common) if common else "")
-        if self._active():
-            runner.decline(486)
-        elif not common:
+        # In this order: a ring that could never become a call must not tell whether another call is on.
+        if not common:
             around.report(
                 "failed", status=NOBODY_THERE, reason=f"{contact.name} shares no reflector with you"
             )
             runner.decline(NOBODY_THERE)
+        elif self._active():
+            around.report("missed", contact=contact.name)
+            runner.decline(486)
         else:
             self._runners.append(runner)
             around.spawn("alert", self._alert(runner))

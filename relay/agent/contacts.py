@@ -1,6 +1,7 @@
 """The people an agent knows: petnames, pairwise secrets, tokens, and what was last found out about how to ring them."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -40,7 +41,13 @@ class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def token(self) -> TokenKey:
-        return TokenKey.from_seed(self.token_seed)
+        return _token_key(self.token_seed)
+
+
+@lru_cache(maxsize=2 * MAX_CONTACTS)
+def _token_key(seed: bytes) -> TokenKey:
+    """Made once: deriving it takes as long as sealing many cells."""
+    return TokenKey.from_seed(seed)
 
 
 class _Book(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +61,9 @@ class ContactBook:
         self._state = state
         self._book = _Book()
         self._stamp: tuple[int, int] | None = None
+        self._by_token: dict[str, bytes] = {}
+        self.version = 0
+        """Counts how often the contacts were read anew."""
 
     def refresh(self) -> bool:
         """Read the file again if it changed.  True when it did."""
@@ -71,6 +81,8 @@ class ContactBook:
                 f"{CONTACTS_FILE} in the state directory is damaged; restore it, or move it away to begin anew"
             ) from None
         self._stamp = stamp
+        self._by_token = {contact.token.token: contact.secret for contact in self}
+        self.version += 1
         return True
 
     def __iter__(self) -> Iterator[Contact]:
@@ -83,7 +95,8 @@ class ContactBook:
 
     def by_token(self, token: str) -> Contact | None:
         """The contact to whom we gave that token."""
-        return next((contact for contact in self if contact.token.token == token), None)
+        secret = self._by_token.get(token)
+        return next((contact for contact in self if contact.secret == secret), None)
 
     def invite(
         self, name: str, contact_points: tuple[str, ...], public_key: bytes, entropy: Entropy

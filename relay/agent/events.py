@@ -21,6 +21,7 @@ _PROSE = {
     "ring-sent": "the ring to {contact} is on its way",
     "ring-received": "{contact} is ringing you",
     "ringing": "your phone rings",
+    "missed": "{contact} rang while you were in a call",
     "answered": "answered; the line opens in {delay:.1f} s (random, so that nobody can match the two ends)",
     "line-opening": "opening the line",
     "line-open": "the line is open",

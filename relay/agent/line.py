@@ -14,12 +14,15 @@ from pathlib import Path
 
 from relay.agent.pacer import RECORD
 from relay.chaff import Pace
-from relay.core import Child, Clock, TransportUnavailable, get_logger, spawn
+from relay.core import Child, Clock, Entropy, TransportUnavailable, get_logger, spawn
 from relay.media_reflector import LineClient, LineEvent, LineLost
 from relay.rtp.cell import CELL_SIZE
 
-SEAL_AHEAD = 0.006
+SEAL_AHEAD = 0.010
 """Seconds before its departure at which a cell is sealed and handed to the pacer."""
+
+BLUR = 0.002
+"""Seconds over which an agent's departures are blurred (`relay.chaff.Pace`)."""
 
 START_UP = 0.1
 """Seconds given to the pacer before the first cell is due, so that the first ones do not leave in a burst."""
@@ -51,6 +54,7 @@ class Line:
         local_address: str,
         pace: Pace,
         clock: Clock,
+        entropy: Entropy,
         source: Callable[[], bytes | None],
         on_event: Callable[[LineEvent], None],
     ) -> None:
@@ -59,6 +63,7 @@ class Line:
         self._local_address = local_address
         self._pace = pace
         self._clock = clock
+        self._entropy = entropy
         self._source = source
         self._on_event = on_event
         self._lost = False
@@ -112,7 +117,10 @@ class Line:
             await self._sleep_until(departure - SEAL_AHEAD)
             self._submit()
             try:
-                os.write(pipe, RECORD.pack(departure, self.client.next_cell(departure)))
+                os.write(
+                    pipe,
+                    RECORD.pack(self._pace.blurred(index, self._entropy), self.client.next_cell(departure)),
+                )
             except OSError:
                 raise TransportUnavailable("the sender of a line's cells ended") from None
             self._deliver(self.client.events())

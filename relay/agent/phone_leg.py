@@ -36,7 +36,8 @@ class PhoneLeg(asyncio.DatagramProtocol):
 
     `tones` holds the Opus frames of each tone.  The phone is on this machine, whatever address its session description
     names (some phones name the network card's): datagrams from anywhere but loopback are dropped, and what it hears
-    goes where its voice comes from (symmetric RTP, RFC 4961).
+    goes where its voice comes from (symmetric RTP, RFC 4961).  Where that is, its first packet settles; other programs
+    of this machine get nothing afterwards.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class PhoneLeg(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._remote: tuple[str, int] | None = None
         self._host = ""
+        self._source: tuple[tuple[str, int], int] | None = None
         self._player: asyncio.Task[None] | None = None
         self.strangers = 0
 
@@ -71,6 +73,7 @@ class PhoneLeg(asyncio.DatagramProtocol):
 
     def connect(self, host: str | None, port: int, payload_type: int) -> None:
         """Say where the phone says that it listens, and what it calls Opus."""
+        self._source = None
         self._remote = (host if host is not None and is_loopback(host) else self._host, port)
         self.stream.payload_type = payload_type
 
@@ -78,9 +81,13 @@ class PhoneLeg(asyncio.DatagramProtocol):
         if self._remote is None or not is_loopback(addr[0]):
             self.strangers += 1
             return
+        source = ((addr[0], addr[1]), int.from_bytes(data[8:12]))
+        if self._source is not None and source != self._source:
+            self.strangers += 1
+            return
         voice = self.stream.from_phone(data)
         if voice is not None:
-            self._remote = (addr[0], addr[1])
+            self._source, self._remote = source, source[0]
             self._on_voice(voice)
 
     def error_received(self, exc: Exception) -> None:

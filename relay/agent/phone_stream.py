@@ -1,7 +1,8 @@
 """The voice between one softphone and the cells: RTP made neutral, one continuous stream each way (RFC 3550).
 
-Towards the cells nothing of the phone is left but its Opus frames: no CSRC, extension, padding, SSRC or payload type of
-the phone's choice.  Towards the phone there is one SSRC with continuous numbers, whether a tone plays or a voice.
+Towards the cells nothing of the phone is left but its Opus frames: no CSRC, extension, padding, SSRC, numbers or
+payload type of the phone's choice.  Towards the phone there is one SSRC with continuous numbers, whether a tone plays
+or a voice.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ class PhoneStream:
         self.payload_type: int | None = None
         """The payload type that the phone's session description gives to Opus."""
         self._ssrc_in_cells = int.from_bytes(entropy.token(4))
+        self._sequence_in_cells = int.from_bytes(entropy.token(2))
+        self._timestamp_in_cells = int.from_bytes(entropy.token(4))
         self._ssrc_to_phone = int.from_bytes(entropy.token(4))
         self._sequence = int.from_bytes(entropy.token(2))
         self._timestamp = int.from_bytes(entropy.token(4))
@@ -44,8 +47,8 @@ class PhoneStream:
         self.counters.count("from phone")
         return RtpPacket(
             payload_type=PAYLOAD_TYPE_IN_CELLS,
-            sequence_number=packet.sequence_number,
-            timestamp=packet.timestamp,
+            sequence_number=(packet.sequence_number + self._sequence_in_cells) & 0xFFFF,
+            timestamp=(packet.timestamp + self._timestamp_in_cells) & 0xFFFFFFFF,
             ssrc=self._ssrc_in_cells,
             payload=packet.payload,
         ).to_bytes()

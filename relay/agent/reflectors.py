@@ -105,8 +105,10 @@ class ReflectorPool:
             if len(reflector.tickets) >= TICKETS_AHEAD:
                 wait = max(1.0, reflector.tickets[0].expires - TICKET_MARGIN - self._clock.monotonic())
                 try:
-                    # A random moment, so that fetching does not follow a call or a clock of its own.
-                    await asyncio.wait_for(reflector.wanted.wait(), self._entropy.uniform(0.5, 1.0) * wait)
+                    # A random moment, so that fetching does not follow a call or a clock of its own.  Not
+                    # asyncio.wait_for, which before Python 3.12 loses a cancellation that comes with the event.
+                    async with asyncio.timeout(self._entropy.uniform(0.5, 1.0) * wait):
+                        await reflector.wanted.wait()
                     await asyncio.sleep(self._entropy.uniform(0.0, 10.0))
                 except TimeoutError:
                     pass

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -46,11 +47,18 @@ def invite(name: str, config: Path) -> None:
 
 @command.command()
 @click.argument("name")
-@click.argument("invitation")
+@click.argument("invitation", required=False)
 @_config
-def add(name: str, invitation: str, config: Path) -> None:
-    """Add the person who gave you INVITATION, under the NAME that you will dial."""
+def add(name: str, invitation: str | None, config: Path) -> None:
+    """Add the person who gave you an invitation, under the NAME that you will dial.
+
+    Without INVITATION it is asked for, or read from standard input.  Better so: what stands on the command line can be
+    read by every user of this machine, and stays in the shell's history.
+    """
     _, _, book = _open(config)
+    if invitation is None:
+        terminal = sys.stdin.isatty()
+        invitation = click.prompt("invitation", hide_input=True) if terminal else sys.stdin.readline()
     book.accept(name, Invitation.parse(invitation.strip()), SystemEntropy())
     click.echo(f"{name} was added; 'bayonne contact list' says when a call is possible")
 

@@ -14,5 +14,8 @@ contact_records = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("signature", LargeBinary(64), nullable=False),
     Index("contact_records_expires", "expires"),
+    # Rows lie in the order of their keys.  SQLite would number them as they come otherwise, and so tell
+    # which records were brought one after the other.
+    sqlite_with_rowid=False,
 )
 """What the outside of a sealed record shows, and nothing of who brought it or when."""

@@ -5,9 +5,16 @@ Must never learn who rings whom (the contact point's half), nor anything of the 
 """
 
 from relay.forward_publish.buckets import ANSWER_SIZE, Bucket, RecordRequest, RequestKind
-from relay.forward_publish.contact_point import ContactPoint, ContactPointLimits, RecordOffice, RecordStore
+from relay.forward_publish.contact_point import (
+    ContactPoint,
+    ContactPointLimits,
+    RecordOffice,
+    RecordStore,
+    RecordVisit,
+)
 from relay.forward_publish.key_schedule import CallKeys, Peer
 from relay.forward_publish.prekeys import PREKEY_SIZE, HybridKey, HybridPublicKey, Prekey
+from relay.forward_publish.publication import PublicationTimes
 from relay.forward_publish.records import (
     PERIOD,
     ContactRecord,
@@ -15,6 +22,7 @@ from relay.forward_publish.records import (
     RecordKeys,
     Role,
     StoredRecord,
+    coarse_revision,
     current_period,
     latest_expiry,
     lookup_periods,
@@ -57,11 +65,13 @@ __all__ = [
     "OutgoingRing",
     "Peer",
     "Prekey",
+    "PublicationTimes",
     "ReachableAt",
     "RecordKeys",
     "RecordOffice",
     "RecordRequest",
     "RecordStore",
+    "RecordVisit",
     "ReplayCache",
     "Reply",
     "RequestKind",
@@ -69,6 +79,7 @@ __all__ = [
     "StoredRecord",
     "TokenBinding",
     "TokenKey",
+    "coarse_revision",
     "current_period",
     "is_token",
     "latest_expiry",

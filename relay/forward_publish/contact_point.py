@@ -42,6 +42,7 @@ COUNTS = (
     "records older",
     "records refused",
     "records over capacity",
+    "records over the connection",
     "buckets answered",
     "requests malformed",
     "connections idle",
@@ -65,6 +66,8 @@ class ContactPointLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Requests that one connection may send in the long run."""
     burst: int = 60
     records: int = 20_000
+    puts_per_connection: int = 4
+    """Records that one connection may leave; each further one costs another circuit, and its proof of work."""
 
 
 @dataclass(slots=True)
@@ -228,6 +231,15 @@ class RecordStore(Protocol):
         ...
 
 
+class RecordVisit:
+    """One connection to the office, as far as it counts."""
+
+    __slots__ = ("puts",)
+
+    def __init__(self) -> None:
+        self.puts = 0
+
+
 class RecordOffice:
     """Takes and gives out records, by request; a request is all it learns."""
 
@@ -236,8 +248,11 @@ class RecordOffice:
         self._limits = limits
         self._counters = counters
 
-    async def answer(self, request: bytes, now: float) -> bytes:
-        """The answer to one request; `now` is Unix time.  Raises `PeerError`: close the connection."""
+    async def answer(self, request: bytes, now: float, visit: RecordVisit | None = None) -> bytes:
+        """The answer to one request of `visit`, or of somebody who asks only once; `now` is Unix time.
+
+        Raises `PeerError`: close the connection.
+        """
         try:
             parsed = RecordRequest.parse(request)
             if parsed.record is not None:
@@ -248,6 +263,11 @@ class RecordOffice:
             raise
         if parsed.kind is RequestKind.PUT:
             assert parsed.record is not None
+            visit = visit or RecordVisit()
+            visit.puts += 1
+            if visit.puts > self._limits.puts_per_connection:
+                self._counters.count("records over the connection")
+                raise PeerError("too many records")
             return put_answer(await self._put(parsed.record))
         first, last = key_range(parsed.prefix_bits, parsed.prefix)
         found = await self._store.select(first, last, MOST_RECORDS + 1)
@@ -259,7 +279,9 @@ class RecordOffice:
         return await self._store.expire(now - CLOCK_SKEW)
 
     async def _put(self, record: StoredRecord) -> bool:
-        if await self._store.count() >= self._limits.records:
+        full = await self._store.count() >= self._limits.records
+        if full and not await self._store.select(record.key, record.key, 1):
+            # Only new ones have to stay outside: whoever fills the store must not silence those who were there.
             self._counters.count("records over capacity")
             return False
         stored = await self._store.put(record)

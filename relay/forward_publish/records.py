@@ -11,10 +11,12 @@ inviter's from the invitation, publishes first; the inviter publishes once it ha
 record.
 
 Periods last 24 h.  Look at `lookup_periods`: the current one, the previous and the next, so that clocks may
-differ.
+differ.  What a contact point sees of times is the same for everybody who publishes in the same hour
+(`latest_expiry`, `coarse_revision`), so that the records of one owner cannot be put together by them.
 """
 
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,6 +51,8 @@ _PADDED_SIZE = SEALED_RECORD_SIZE - _NONCE_SIZE - _TAG_SIZE
 _SIGNATURE_DOMAIN = b"bayonne contact record, version 1\x00"
 _KEY_DOMAIN = b"bayonne record keys, version 1\x00"
 _LARGEST = 2**53
+_REVISIONS_OF_A_PERIOD = 2**17
+_ONION = re.compile(r"[a-z2-7]{56}")
 
 
 class Role(Enum):
@@ -162,6 +166,17 @@ def latest_expiry(period: int) -> int:
     return (period + 2) * PERIOD
 
 
+def coarse_revision(now: float, step: int = 0) -> int:
+    """The revision of a record that is made at Unix time `now`: the hours of its period that are over, plus `step`.
+
+    Higher in every later period, and never lower within one.  It says no more of the author's clock than the
+    hour does.  Take the next higher `step` where a contact point holds that revision already.
+    """
+    period = current_period(now)
+    hours = int(now - period * PERIOD) // 3600
+    return period * _REVISIONS_OF_A_PERIOD + min(hours + step, _REVISIONS_OF_A_PERIOD - 1)
+
+
 def record_key(secret: bytes, role: Role, period: int) -> bytes:
     """The name under which the record of `role` lies in `period`."""
     return RecordKeys.derive(secret, role, period).key
@@ -239,9 +254,7 @@ def _is_sound(record: ContactRecord) -> bool:
         len(record.identity) == 32
         and len(record.prekey) == PREKEY_SIZE
         and 0 < len(record.reachable_at) <= MOST_CONTACT_POINTS
-        and all(
-            len(at.onion) == 56 and at.onion.isascii() and is_token(at.token) for at in record.reachable_at
-        )
+        and all(_ONION.fullmatch(at.onion) and is_token(at.token) for at in record.reachable_at)
         and 0 <= record.revision < _LARGEST
         and 0 <= record.expires < _LARGEST
         and len(record.capabilities) <= 16

@@ -130,10 +130,15 @@ class OutgoingRing:
 
 @dataclass(frozen=True, slots=True)
 class OpenedRing:
-    """A ring from `peer`, authentic: the INVITE in `sip`, and where its answers go."""
+    """A ring from `peer`, authentic: the INVITE in `sip`, and where its answers go.
+
+    `sent_at` is the Unix time at which the peer says that it sent it, under the same MAC; at most
+    `TIME_WINDOW` from ours.
+    """
 
     peer: Peer = field(repr=False)
     sip: bytes = field(repr=False)
+    sent_at: int = field(repr=False)
     reply: Reply = field(repr=False)
     _body: bytes = field(repr=False)
     _fresh: HybridPublicKey = field(repr=False)
@@ -161,10 +166,14 @@ class OpenedRing:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNote:
-    """A note from `peer`, authentic: a SIP request of a dialog that its Call-ID names, or nothing."""
+    """A note from `peer`, authentic: a SIP request of a dialog that its Call-ID names, or nothing.
+
+    `sent_at` as in `OpenedRing`.
+    """
 
     peer: Peer = field(repr=False)
     sip: bytes = field(repr=False)
+    sent_at: int = field(repr=False)
 
     @property
     def dummy(self) -> bool:
@@ -229,12 +238,13 @@ def open_message(
     if len(inner.secret) != _SECRET_SIZE:
         raise PeerError("malformed")
     if inner.kind == _Kind.NOTE:
-        return OpenedNote(peer, inner.sip)
+        return OpenedNote(peer, inner.sip, inner.sent_at)
     if inner.kind != _Kind.RING:
         raise PeerError("unknown kind")
     fresh = HybridPublicKey.parse(inner.fresh_key)
     reply = Reply(inner.reply_onion, inner.reply_token)
-    return OpenedRing(peer, inner.sip, reply, body, fresh, (peer.secret, inner.secret, static, to_prekey))
+    shared = (peer.secret, inner.secret, static, to_prekey)
+    return OpenedRing(peer, inner.sip, inner.sent_at, reply, body, fresh, shared)
 
 
 def _seal(me: Identity, peer: Peer, prekey: bytes, inner: _Inner, agreements: tuple[bytes, bytes]) -> bytes:

@@ -84,13 +84,22 @@ class SignedDescriptor(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     signature: bytes
 
 
-def _is_literal(host: str) -> bool:
-    """Whether `host` is an address: a name would have to be asked for in DNS."""
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
+
+def _is_one_address(host: str) -> bool:
+    """Whether `host` is the address of one machine, written out.
+
+    A name would have to be asked for in DNS; cells to a group of machines, to every one, or to none that is
+    named would end anywhere.
+    """
     try:
-        ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return "%" not in host
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return "%" not in host and not (address.is_unspecified or address.is_multicast or address == _BROADCAST)
 
 
 def sign_descriptor(descriptor: Descriptor, key: Ed25519PrivateKey) -> bytes:
@@ -118,7 +127,7 @@ def verify_descriptor(data: bytes, reference: ReflectorReference, now: float) ->
         raise PeerError("descriptor of another reflector")
     if len(descriptor.static_key) != STATIC_KEY_SIZE or len(descriptor.kem_key) != KEM_KEY_SIZE:
         raise PeerError("bad descriptor key")
-    if not 0 < descriptor.udp_port < 65536 or not _is_literal(descriptor.udp_host):
+    if not 0 < descriptor.udp_port < 65536 or not _is_one_address(descriptor.udp_host):
         raise PeerError("bad descriptor address")
     if not descriptor.valid_from - CLOCK_SKEW <= now <= descriptor.valid_until + CLOCK_SKEW:
         raise PeerError("descriptor out of date")

@@ -8,6 +8,7 @@ from relay.media_reflector.tickets import (
     Ticket,
     descriptor_request,
     parse_answer,
+    ticket_lifetime,
     ticket_request,
 )
 from relay.wire import OnionDialer, exchange
@@ -43,7 +44,8 @@ async def fetch_ticket(
 ) -> Ticket:
     """A fresh ticket; its `expires` counts from `now`, the time before the request, in the caller's clock.
 
-    Raises `TransportUnavailable`, `PeerError`, and `RefusedByPolicy` when the reflector has too many out.
+    Raises `TransportUnavailable`, `PeerError` (also on a lifetime out of bounds), and `RefusedByPolicy` when
+    the reflector has too many out.
     """
     request, secret = ticket_request(descriptor, entropy)
     answer = await exchange(
@@ -55,4 +57,4 @@ async def fetch_ticket(
         limit=ANSWER_SIZE,
         timeout=timeout,
     )
-    return Ticket(secret, now + parse_answer(answer).lifetime)
+    return Ticket(secret, now + ticket_lifetime(parse_answer(answer)))

@@ -34,6 +34,10 @@ SECRET_SIZE = 32
 LIFETIME = 600.0
 """Seconds that an unused ticket lives."""
 
+SHORTEST_LIFETIME = 180.0
+"""A ticket that would run out sooner is refused: it could not outlive a long ring and a start delay, and a
+reflector that hands out odd lifetimes could know its callers again by when they ask for the next."""
+
 REQUEST_SIZE = 1280
 ANSWER_SIZE = 2048
 """Every request and every answer has these sizes, whatever was asked and whatever the answer."""
@@ -99,6 +103,13 @@ def parse_answer(data: bytes) -> Answer:
     if not answer.accepted:
         raise RefusedByPolicy("the reflector gives out no more tickets just now; try again in a minute")
     return answer
+
+
+def ticket_lifetime(answer: Answer) -> int:
+    """Seconds that the ticket lives which `answer` grants.  Raises `PeerError` where they are out of bounds."""
+    if not SHORTEST_LIFETIME <= answer.lifetime <= LIFETIME:
+        raise PeerError("bad ticket lifetime")
+    return answer.lifetime
 
 
 def generate_kem_key(entropy: Entropy) -> bytes:

@@ -25,7 +25,7 @@ from relay.core import (
     TransportUnavailable,
     get_logger,
 )
-from relay.forward_publish import ContactPoint, ContactPointLimits, RecordOffice, StoredRecord
+from relay.forward_publish import ContactPoint, ContactPointLimits, RecordOffice, RecordVisit, StoredRecord
 from relay.forward_publish.buckets import REQUEST_SIZE
 from relay.forward_publish.contact_point import COUNTS
 from relay.node.sip_edge import SipEdge
@@ -36,6 +36,8 @@ SIP_PORT = 5060
 RECORD_PORT = 7221
 SENDER_IDLE = 60.0
 """Seconds that a connection without tokens may be silent."""
+SENDER_LIFE = 90.0
+"""Seconds that a connection without tokens may last, whatever it says: it has brought its message long since."""
 FLOW_IDLE = 240.0
 """Seconds that a flow may be silent; its owner pings at least every 90."""
 RECORD_IDLE = 30.0
@@ -44,6 +46,8 @@ REQUESTS_PER_CONNECTION = 16
 _EXPIRE_EVERY = 3600.0
 _READ = 65536
 _KEY_FILE = "onion.key"
+_LONGEST_SOCKET_PATH = 100
+"""Unix socket names end at 108 bytes."""
 
 Tap = Callable[[str, bytes], None]
 """Called with "sip in", "sip out", "records in" or "records out", and bytes; for knowledge tests alone."""
@@ -113,6 +117,7 @@ class ContactPointNode:
         self._service: OnionService | None = None
         self._servers: list[asyncio.Server] = []
         self._sockets: Path | None = None
+        self._socket_files: list[Path] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wakes: dict[int, asyncio.Event] = {}
         self._record_connections = 0
@@ -134,7 +139,7 @@ class ContactPointNode:
             RECORD_PORT: await self._listen("records", self._serve_records),
         }
         key = _read_key(directory / _KEY_FILE)
-        self._service = await self._tor.publish(key, ports)
+        self._service = await self._tor.publish(key, ports, proof_of_work=True)
         if key is None:
             _write_key(directory / _KEY_FILE, self._service.key)
         self._point = ContactPoint(self._service.onion, self._settings.limits, self._entropy, self.counters)
@@ -142,11 +147,12 @@ class ContactPointNode:
 
     async def close(self) -> None:
         """Withdraw the onion service, close every connection and the store."""
+        for server in self._servers:
+            server.close()
+        self._remove_sockets()  # before anything that waits: a second signal may end us while it does
         if self._service is not None:
             with suppress(TransportUnavailable):
                 await self._service.remove()
-        for server in self._servers:
-            server.close()
         tasks = [*self._tasks]
         if self._store is not None:
             tasks.append(self._expirer)
@@ -155,9 +161,13 @@ class ContactPointNode:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._store is not None:
             await self._store.close()
+        _log.info("stopped", **{name: count for name, count in self.counters.snapshot().items() if count})
+
+    def _remove_sockets(self) -> None:
+        for path in self._socket_files:
+            path.unlink(missing_ok=True)
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
-        _log.info("stopped", **{name: count for name, count in self.counters.snapshot().items() if count})
 
     async def _listen(
         self, name: str, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -181,14 +191,23 @@ class ContactPointNode:
                 writer.close()
 
         if self._settings.tor.mode == "own":
-            self._sockets = self._sockets or Path(tempfile.mkdtemp(prefix="bayonne-"))
-            path = self._sockets / name
+            path = self._socket(f"{name}.sock")
             self._servers.append(await asyncio.start_unix_server(accepted, path))
             return path
         server = await asyncio.start_server(accepted, "127.0.0.1", 0)
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
         return host, port
+
+    def _socket(self, name: str) -> Path:
+        """In the state directory, where the next start replaces what a crash left behind; where that path is
+        too long for a socket, in a private place that `close` removes."""
+        path = self._settings.directory.absolute() / name
+        if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+            self._sockets = self._sockets or Path(tempfile.mkdtemp(prefix="bayonne-"))
+            path = self._sockets / name
+        self._socket_files.append(path)
+        return path
 
     async def _serve_sip(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         point = self._point
@@ -197,9 +216,15 @@ class ContactPointNode:
         edge = SipEdge(point, flow, self.onion, self._entropy)
         wake = self._wakes[flow] = asyncio.Event()
         deliverer = asyncio.get_running_loop().create_task(self._deliver(edge, wake, writer))
+        ends = self._clock.monotonic() + SENDER_LIFE
         try:
             while True:
-                async with asyncio.timeout(FLOW_IDLE if point.is_flow(flow) else SENDER_IDLE):
+                now = self._clock.monotonic()
+                if point.is_flow(flow):
+                    left, ends = FLOW_IDLE, now + SENDER_LIFE
+                else:
+                    left = min(SENDER_IDLE, ends - now)
+                async with asyncio.timeout(left):
                     data = await reader.read(_READ)
                     if not data:
                         return
@@ -235,6 +260,7 @@ class ContactPointNode:
             return
         self._record_connections += 1
         try:
+            visit = RecordVisit()
             for served in range(REQUESTS_PER_CONNECTION):
                 try:
                     async with asyncio.timeout(RECORD_IDLE):
@@ -244,7 +270,7 @@ class ContactPointNode:
                         return
                     raise
                 self._note("records in", request)
-                answer = await office.answer(request, self._clock.wall())
+                answer = await office.answer(request, self._clock.wall(), visit)
                 self._note("records out", answer)
                 writer.write(frame(answer))
                 async with asyncio.timeout(RECORD_IDLE):

@@ -33,8 +33,13 @@ from relay.media_reflector import (
 from relay.tor import OnionKey, TorClient, TorSettings
 from relay.wire import decode, encode
 
-STATUS_EVERY = 60.0
-"""Seconds between two lines of counts."""
+STATUS_EVERY = 3600.0
+"""Seconds between two lines of counts.  Together with the rounding below: a log of these lines must show load,
+never a call."""
+LINES_ROUNDED = 10
+CELLS_ROUNDED = 1_000_000
+"""One line takes 180,000 cells an hour each way."""
+FAULTS_ROUNDED = 1000
 RETRY_FIRST = 2.0
 RETRY_MOST = 60.0
 """Seconds before Tor is tried again after it was lost: doubled each time."""
@@ -138,6 +143,10 @@ def _write_private(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
+def _rounded(count: int, unit: int) -> int:
+    return count - count % unit
+
+
 class ReflectorNode:
     """Everything of one running reflector."""
 
@@ -177,20 +186,20 @@ class ReflectorNode:
             self._report(self.status())
 
     def status(self) -> dict[str, object]:
-        """Counts only: nothing in it is about one line."""
+        """Counts, rounded down, so that no line and no call shows in them."""
         occupancy = self.reflector.occupancy
         counts = self.reflector.counters.snapshot()
+        dropped = {reason: _rounded(counts[reason], FAULTS_ROUNDED) for reason in DROPS}
         return {
             "event": "status",
-            "lines": occupancy.lines,
-            "opening": occupancy.opening,
-            "crossed": occupancy.crossed,
-            "tickets": occupancy.tickets,
-            "cells_received": counts["cells_received"],
-            "cells_sent": counts["cells_sent"],
-            "departures_missed": counts["departures_missed"],
-            "send_failed": self._cells.counters["send_failed"],
-            "dropped": {reason: counts[reason] for reason in DROPS if counts[reason]},
+            "lines": _rounded(occupancy.lines, LINES_ROUNDED),
+            "crossed": _rounded(occupancy.crossed, LINES_ROUNDED),
+            "tickets": _rounded(occupancy.tickets, LINES_ROUNDED),
+            "cells_received": _rounded(counts["cells_received"], CELLS_ROUNDED),
+            "cells_sent": _rounded(counts["cells_sent"], CELLS_ROUNDED),
+            "departures_missed": _rounded(counts["departures_missed"], FAULTS_ROUNDED),
+            "send_failed": _rounded(self._cells.counters["send_failed"], FAULTS_ROUNDED),
+            "dropped": {reason: count for reason, count in dropped.items() if count},
         }
 
     def _bind(self) -> None:

@@ -17,8 +17,10 @@ from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateD
 from relay.agent.call_runner import Surroundings
 from relay.agent.calls import Calls
 from relay.agent.commands import Tone
-from relay.agent.contacts import Contact, Whereabouts
+from relay.agent.contacts import Whereabouts
 from relay.agent.events import Value
+from relay.agent.flows import Flows
+from relay.agent.inbox import PAUSE
 from relay.agent.phone import Answered, IncomingInvite, PhoneCall
 from relay.agent.reflectors import ReflectorPool
 from relay.core import Clock, Entropy, SeededEntropy, SystemEntropy, TransportUnavailable
@@ -208,7 +210,7 @@ class Person:
             clock=world.clock,
             entropy=SystemEntropy(),
             pool=cast(ReflectorPool, self.pool),
-            messenger=self,
+            messenger=self.agent._correspondence,
             report=self.report,
             tones=TONES,
             line_address="",
@@ -217,6 +219,7 @@ class Person:
         )
         self.calls = Calls(settings, around, self.agent._book, place=self._place, usable=lambda: self.why_not)
         self.agent._calls = self.calls
+        self.agent._correspondence.join(cast(Flows, self), self.calls)
 
     # -- what the agent needs ------------------------------------------------------------------------------------
 
@@ -233,9 +236,6 @@ class Person:
     async def wait_bound(self, token: str, timeout: float) -> None:
         self.bound += 1
 
-    def seal_note(self, contact: Contact, sip: bytes) -> bytes:
-        return self.agent.seal_note(contact, sip)
-
     def _place(self, caller: str, display: str, offer: SessionDescription) -> PhoneCall | None:
         if not self.registered:
             return None
@@ -244,9 +244,23 @@ class Person:
 
     # -- what a test does ----------------------------------------------------------------------------------------
 
+    def phone_socket(self) -> Microphone:
+        return self.microphone
+
     @property
     def book(self) -> ContactBook:
         return self.agent._book
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were counted and thrown away."""
+        counters = self.agent._correspondence.counters
+        return counters["refused"] + counters["unknown token"]
+
+    async def receive(self, token: str, body: bytes) -> None:
+        """A message comes down the flow, and is read."""
+        self.agent._correspondence.receive(token, body)
+        await asyncio.sleep(2 * PAUSE)
 
     @property
     def address(self) -> str:
@@ -324,7 +338,7 @@ class World:
         self.posted.append((token, body))
         for person in self.people.values():
             if ONIONS[person.name] == onion:
-                person.agent._message(token, body)
+                person.agent._correspondence.receive(token, body)
 
     async def run_reflector(self) -> None:
         while True:
@@ -389,19 +403,19 @@ async def open_world(
     patch.setattr("relay.agent.call_runner.Line", type("WorldLine", (MemoryLine,), {"world": world}))
     for name in ONIONS:
         person = Person(world, name, directory, accepted.get(name, ["d" * 32]))
-        await loop.create_datagram_endpoint(lambda p=person: p.microphone, local_addr=("127.0.0.1", 0))
+        await loop.create_datagram_endpoint(person.phone_socket, local_addr=("127.0.0.1", 0))
         world.people[name] = person
     world.introduce()
-    ticking = loop.create_task(world.run_reflector())
+    jobs = [person.agent._correspondence.read() for person in world.people.values()]
+    running = [loop.create_task(job) for job in (world.run_reflector(), *jobs)]
     try:
         yield world
     finally:
         patch.undo()
-        ticking.cancel()
-        tasks = [task for person in world.people.values() for task in person.agent._tasks]
+        tasks = [*running, *(task for person in world.people.values() for task in person.agent._tasks)]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(ticking, *tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for person in world.people.values():
             person.calls.transport_lost("the test is over")
             assert person.microphone.transport is not None

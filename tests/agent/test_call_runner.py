@@ -11,7 +11,7 @@ from relay.agent.call import FAREWELL_SECONDS, PEER_SILENCE_SECONDS
 from relay.agent.call_runner import CallRunner
 from relay.agent.commands import Tone
 from relay.agent.phone import Answered, HungUp, Reoffered
-from relay.core import PeerError, TransportUnavailable
+from relay.core import PeerError, SeededEntropy, TransportUnavailable
 from relay.rtp.cell import TICK
 from relay.sip.opus_offer import neutral_offer
 from tests.agent.people import TONES, VOICE, Microphone, Person, ScriptedCall, open_world
@@ -64,6 +64,7 @@ async def test_a_line_lingers_with_a_cell_in_every_tick_and_no_key(tmp_path: Pat
     async with open_world(tmp_path) as world:
         dialled, _ = await world.talk()
         alice, bob = runner_of(world.alice), runner_of(world.bob)
+        alice.call._stagger = bob.call._stagger = 6.0
         world.alice.agent._phone_event(HungUp(dialled.as_call))
         await world.bob.wait("call-ended")
         await world.alice.wait("call-ended")
@@ -121,8 +122,8 @@ async def test_a_long_wait_is_counted_down_in_pips(tmp_path: Path) -> None:
 async def test_lost_cells_are_counted_and_the_rest_is_heard(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         dialled, rung = await world.talk()
-        count = iter(range(1, 1_000_000))
-        world.loses = lambda cell: next(count) % 10 == 0
+        chance = SeededEntropy("losses")
+        world.loses = lambda cell: chance.below(10) == 0
         await speak(world.alice, dialled, 60)
         world.loses = lambda cell: False
         heard = frames_of(world.bob)

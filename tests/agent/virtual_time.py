@@ -59,7 +59,7 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
         troubles: list[str] = []
         loop.set_exception_handler(lambda _, context: troubles.append(str(context)))
         try:
-            loop.run_until_complete(asyncio.wait_for(test(*arguments, **named), 3600.0))
+            loop.run_until_complete(asyncio.wait_for(test(*arguments, **named), 30 * 86400.0))
             left = [task.get_name() for task in asyncio.all_tasks(loop)]
         finally:
             for task in asyncio.all_tasks(loop):

@@ -62,3 +62,12 @@ def test_slots_are_drawn_uniformly_from_the_tick() -> None:
     count = 2_000
     drawn = sorted(Pace.at_random(TICK, entropy).slot / TICK for _ in range(count))
     assert max(abs(value - rank / count) for rank, value in enumerate(drawn)) < 1.63 / math.sqrt(count)
+
+
+def test_a_blurred_departure_is_put_off_by_less_than_the_blur_and_by_nothing_else() -> None:
+    pace = Pace(0.020, 0.005, blur=0.002)
+    entropy = SeededEntropy("blur")
+    put_off = [pace.blurred(index, entropy) - pace.departure(index) for index in range(4000)]
+    assert all(0.0 <= moment < 0.002 + 1e-9 for moment in put_off)
+    assert abs(sum(put_off) / len(put_off) - 0.001) < 0.0001
+    assert Pace(0.020, 0.005).blurred(7, entropy) == Pace(0.020, 0.005).departure(7)

@@ -73,6 +73,19 @@ async def test_expiry(store: Store) -> None:
     assert [each.key for each in await everything(store)] == [b"b" * 32]
 
 
+async def test_the_file_does_not_say_in_which_order_records_came(store: Store, tmp_path: Path) -> None:
+    entropy = SeededEntropy("order")
+    keys = [entropy.token(32) for _ in range(20)]
+    for key in keys:
+        await store.put(record(key))
+    with closing(sqlite3.connect(tmp_path / "r.db")) as other:
+        found = [row[0] for row in other.execute("SELECT key FROM contact_records NOT INDEXED")]
+        with pytest.raises(sqlite3.OperationalError, match="rowid"):
+            other.execute("SELECT rowid FROM contact_records")
+    assert found == sorted(keys)
+    assert found != keys
+
+
 async def test_a_database_that_cannot_be_used_is_a_plain_sentence(tmp_path: Path) -> None:
     for url in ("nonsense", "oracle+nothing://x", f"sqlite+aiosqlite:///{tmp_path}/none/r.db"):
         with pytest.raises(ConfigurationError, match="database"):

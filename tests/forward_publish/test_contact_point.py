@@ -17,6 +17,7 @@ from relay.forward_publish import (
     ReachableAt,
     RecordOffice,
     RecordRequest,
+    RecordVisit,
     RequestKind,
     Role,
     StoredRecord,
@@ -248,6 +249,31 @@ async def test_a_full_store_takes_no_more_and_expiry_makes_room(pair: Pair) -> N
     assert counters["records over capacity"] == 1
     assert await office.expire(now + PERIOD + 1801) == 1
     assert not store.records
+
+
+async def test_a_full_store_still_takes_what_replaces_a_record(pair: Pair) -> None:
+    office, store, counters = office_of(records=1)
+    now = pair.clock.wall()
+    assert parse_put_answer(await office.answer(put(record_of(pair)), now))
+    newer = record_of(pair, revision=2)
+    assert parse_put_answer(await office.answer(put(newer), now))
+    assert not parse_put_answer(await office.answer(put(record_of(pair, secret=bytes(32))), now))
+    assert list(store.records.values()) == [newer]
+    assert counters["records over capacity"] == 1
+
+
+async def test_one_connection_puts_only_a_little(pair: Pair) -> None:
+    office, store, counters = office_of(puts_per_connection=2)
+    now, visit = pair.clock.wall(), RecordVisit()
+    records = [record_of(pair, secret=pair.entropy.token(32)) for _ in range(3)]
+    fetch = RecordRequest(RequestKind.FETCH).to_bytes()
+    for record in records[:2]:
+        assert parse_put_answer(await office.answer(put(record), now, visit))
+        assert len(await office.answer(fetch, now, visit)) == ANSWER_SIZE
+    with pytest.raises(PeerError, match="too many records"):
+        await office.answer(put(records[2]), now, visit)
+    assert (len(store.records), counters["records over the connection"]) == (2, 1)
+    assert parse_put_answer(await office.answer(put(records[2]), now, RecordVisit()))
 
 
 async def test_a_crowded_bucket_asks_for_more_bits(pair: Pair) -> None:

@@ -17,12 +17,14 @@ from relay.forward_publish import (
     Role,
     StoredRecord,
     TokenKey,
+    coarse_revision,
     current_period,
     latest_expiry,
     lookup_periods,
     newest_first,
     open_record,
     record_key,
+    records,
     seal_record,
 )
 from relay.forward_publish.records import RECORD_SIZE, SEALED_RECORD_SIZE
@@ -145,6 +147,51 @@ def test_an_older_revision_is_refused(pair: Pair) -> None:
     assert [each.revision for each in newest_first([stored, stored_of(pair, revision=9)])] == [9, 7]
 
 
+ONION_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+ODD_ONIONS = st.text(st.characters(codec="ascii"), min_size=56, max_size=56).filter(
+    lambda onion: not set(onion) <= set(ONION_LETTERS)
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(ODD_ONIONS)
+def test_what_is_no_onion_name_is_refused_though_its_author_is_authentic(new_pair: Any, onion: str) -> None:
+    pair = new_pair()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "_is_sound", lambda _: True)
+        stored = stored_of(pair, reachable_at=(ReachableAt(onion, "a" * 52),))
+    with pytest.raises(PeerError, match="malformed"):
+        opened(pair, stored)
+
+
+@given(st.floats(0, 5e9), st.floats(0, 2 * PERIOD), st.integers(0, 5000))
+def test_revisions_never_fall_and_say_no_more_than_the_hour(now: float, later: float, step: int) -> None:
+    assert coarse_revision(now) <= coarse_revision(now + later)
+    assert coarse_revision(now, step) < coarse_revision(now, step + 1)
+    assert coarse_revision(now) == coarse_revision(now // 3600 * 3600)
+    assert coarse_revision(now, step) < coarse_revision(now + PERIOD), "whatever the step"
+
+
+def test_the_newest_revision_holds_across_periods(pair: Pair) -> None:
+    now = pair.clock.wall()
+    yesterdays = coarse_revision(now - PERIOD, step=4096)
+    todays = coarse_revision(now)
+    stored = stored_of(pair, revision=todays)
+    assert opened(pair, stored, newest_revision=yesterdays).revision == todays
+    with pytest.raises(PeerError, match="older"):
+        opened(pair, stored_of(pair, revision=yesterdays), newest_revision=todays)
+
+
+def test_two_owners_who_publish_in_the_same_hour_show_the_same_numbers(pair: Pair) -> None:
+    shown = set()
+    hour = pair.clock.wall() // 3600 * 3600
+    for now in (hour, hour + 1234.5, hour + 3599.9):
+        period = current_period(now)
+        stored = stored_of(pair, revision=coarse_revision(now), expires=latest_expiry(period))
+        shown.add((stored.period, stored.revision, stored.expires))
+    assert len(shown) == 1
+
+
 def test_time(pair: Pair) -> None:
     now = pair.clock.wall()
     period = current_period(now)
@@ -170,6 +217,10 @@ def test_time(pair: Pair) -> None:
         {"reachable_at": ()},
         {"reachable_at": (ReachableAt("a" * 55, "a" * 52),)},
         {"reachable_at": (ReachableAt("a" * 56, "not a token"),)},
+        {"reachable_at": (ReachableAt("A" * 56, "a" * 52),)},
+        {"reachable_at": (ReachableAt("a" * 55 + "1", "a" * 52),)},
+        {"reachable_at": (ReachableAt("a" * 56 + "\n", "a" * 52),)},
+        {"reachable_at": (ReachableAt("x\r\nRoute: <sip:x>".ljust(56, "a"), "a" * 52),)},
         {"revision": -1},
         {"capabilities": ("x" * 33,)},
         {"identity": bytes(32)},

@@ -31,6 +31,15 @@ def test_one_contact_exhausts_only_its_own_share_and_only_for_a_while() -> None:
     assert len(cache) == 2
 
 
+def test_time_stamps_ahead_of_ours_keep_nothing_for_good() -> None:
+    cache = ReplayCache()
+    for turn in range(20):
+        now = turn * (2 * TIME_WINDOW + 1)
+        for number in range(MOST_PER_PEER):
+            cache.check(ALICE, b"%d/%d" % (turn, number), now + TIME_WINDOW, now)
+        assert len(cache) == MOST_PER_PEER
+
+
 def test_the_number_of_peers_is_bounded() -> None:
     cache = ReplayCache()
     for number in range(MOST_PEERS + 10):

@@ -49,6 +49,16 @@ def test_ring_and_answer_give_both_sides_the_same_keys(pair: Pair) -> None:
     assert {len(key) for key in (caller_keys.send, caller_keys.receive, caller_keys.transcript)} == {32}
 
 
+def test_rings_and_notes_say_when_they_were_sent(pair: Pair) -> None:
+    sent_at = int(pair.clock.wall())
+    ring, note = pair.ring()[0], pair.note()
+    pair.clock.advance(900.0)
+    assert opened_ring(pair, ring).sent_at == sent_at
+    opened = open_message(note, pair.bob, pair.to_alice, [pair.prekey], ReplayCache(), pair.clock.wall())
+    assert isinstance(opened, OpenedNote)
+    assert opened.sent_at == sent_at
+
+
 def test_every_answer_to_a_ring_has_keys_of_its_own(pair: Pair) -> None:
     body, ring = pair.ring()
     opened = opened_ring(pair, body)

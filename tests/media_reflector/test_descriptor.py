@@ -56,11 +56,23 @@ def test_out_of_date(wall: float) -> None:
         ({"udp_host": "reflector.example"}, "address"),
         ({"udp_host": ""}, "address"),
         ({"udp_host": "fe80::1%eth0"}, "address"),
+        ({"udp_host": "0.0.0.0"}, "address"),
+        ({"udp_host": "::"}, "address"),
+        ({"udp_host": "::ffff:0.0.0.0"}, "address"),
+        ({"udp_host": "224.0.0.1"}, "address"),
+        ({"udp_host": "ff02::1"}, "address"),
+        ({"udp_host": "::ffff:239.1.2.3"}, "address"),
+        ({"udp_host": "255.255.255.255"}, "address"),
     ],
 )
 def test_what_is_wrong_though_signed_is_refused(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(PeerError, match=reason):
         verify_descriptor(_changed(**fields), REFERENCE, WALL)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "2001:db8::1", "::ffff:192.0.2.1"])
+def test_addresses_of_one_machine(host: str) -> None:
+    assert verify_descriptor(_changed(udp_host=host), REFERENCE, WALL).udp_host == host
 
 
 def test_signed_by_somebody_else() -> None:

@@ -9,11 +9,13 @@ from relay.media_reflector import ANSWER_SIZE, REQUEST_SIZE, ReflectorKeys, Refl
 from relay.media_reflector.descriptor import verify_descriptor
 from relay.media_reflector.tickets import (
     LIFETIME,
+    SHORTEST_LIFETIME,
     Answer,
     Request,
     Ticket,
     descriptor_request,
     parse_answer,
+    ticket_lifetime,
     ticket_request,
 )
 from relay.wire import encode, pad
@@ -120,6 +122,17 @@ def test_wrong_requests(request_: Request) -> None:
 def test_a_wrong_answer_raises_only_the_peers_fault(data: bytes) -> None:
     with pytest.raises(PeerError):
         parse_answer(data)
+
+
+@pytest.mark.parametrize("lifetime", [-1, 0, SHORTEST_LIFETIME - 1, LIFETIME + 1, 2**63])
+def test_a_lifetime_out_of_bounds_is_the_peers_fault(lifetime: float) -> None:
+    with pytest.raises(PeerError, match="lifetime"):
+        ticket_lifetime(Answer(True, b"", int(lifetime)))
+
+
+@pytest.mark.parametrize("lifetime", [SHORTEST_LIFETIME, LIFETIME])
+def test_a_lifetime_within_bounds(lifetime: float) -> None:
+    assert ticket_lifetime(Answer(True, b"", int(lifetime))) == lifetime
 
 
 def test_answers_round_trip() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.core import ManualClock, SystemEntropy, TransportUnavailable
+from relay.core import Clock, ManualClock, SystemEntropy, TransportUnavailable
 from relay.forward_publish import ContactPointLimits
 from relay.node.contact_point import ContactPointNode, ContactPointSettings
 from relay.tor import OnionKey, OnionService, TorSettings
@@ -21,6 +21,7 @@ class LoopbackTor:
         self.ports: dict[int, tuple[str, int] | Path] = {}
         self.isolations: list[str] = []
         self.keys: list[OnionKey | None] = []
+        self.proof_of_work = False
 
     async def publish(
         self,
@@ -30,6 +31,7 @@ class LoopbackTor:
         proof_of_work: bool = False,
     ) -> OnionService:
         self.keys.append(key)
+        self.proof_of_work = proof_of_work
         self.ports = dict(ports)
         return OnionService(ONION, OnionKey("ED25519-V3:kept"), self._remove)
 
@@ -64,15 +66,17 @@ async def start_node(tmp_path: Path) -> AsyncIterator[StartNode]:
         limits: ContactPointLimits | None = None,
         taps: list[tuple[str, bytes]] | None = None,
         mode: str = "own",
+        state: str = "state",
+        clock: Clock | None = None,
     ) -> tuple[ContactPointNode, LoopbackTor]:
         settings = ContactPointSettings(
-            str(tmp_path / "state"),
+            str(tmp_path / state),
             tor=TorSettings(mode="running" if mode == "running" else "own"),
             limits=limits or ContactPointLimits(),
         )
         tor = LoopbackTor()
         tap = None if taps is None else lambda stream, data: taps.append((stream, data))
-        node = ContactPointNode(settings, tor, ManualClock(), SystemEntropy(), tap)
+        node = ContactPointNode(settings, tor, clock or ManualClock(), SystemEntropy(), tap)
         await node.start()
         nodes.append(node)
         return node, tor

@@ -7,17 +7,29 @@ from typing import Any
 
 import pytest
 
-from relay.core import SystemEntropy
+from relay.core import ManualClock, SystemClock, SystemEntropy
 from relay.forward_publish import (
     ANSWER_SIZE,
     SEALED_SIZE,
     ContactPointLimits,
+    ContactRecord,
+    Peer,
+    Prekey,
+    ReachableAt,
     RecordRequest,
     RequestKind,
+    Role,
+    StoredRecord,
     TokenKey,
+    coarse_revision,
+    current_period,
+    latest_expiry,
+    seal_record,
 )
 from relay.forward_publish.binding_text import format_credentials, parse_challenge
 from relay.forward_publish.buckets import REQUEST_SIZE
+from relay.identity import Identity
+from relay.node import contact_point
 from relay.sip import Headers, Message, MessageStream, Request, Response
 from relay.wire import exchange, frame, read_frame
 
@@ -214,6 +226,62 @@ async def test_too_many_requests_or_connections(start_node: Node) -> None:
     assert node.counters["messages over the rate"] == 1
 
 
+async def test_who_binds_no_token_is_cut_off_however_busy(
+    start_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_point, "SENDER_LIFE", 0.5)
+    node, tor = await start_node(clock=SystemClock())
+    listener, dribbler, late = [await Caller.to(tor) for _ in range(3)]
+    key = TokenKey.generate(SystemEntropy())
+    assert await bind(listener, key) == 200
+
+    async def dribble() -> None:
+        while True:
+            dribbler.writer.write(b"\r\n\r\n")
+            await asyncio.sleep(0.02)
+
+    dribbling = asyncio.create_task(dribble())
+    try:
+        await dribbler.wait_closed()
+    finally:
+        dribbling.cancel()
+        await asyncio.gather(dribbling, return_exceptions=True)
+    await late.wait_closed()
+    assert node.counters["connections idle"] == 2
+    sender = await Caller.to(tor)
+    assert (await sender.ask(request("MESSAGE", key.token, BODY))).status == 202
+    assert isinstance(await listener.next(), Request)
+
+
+async def test_one_connection_leaves_few_records(start_node: Node) -> None:
+    clock = ManualClock()
+    node, tor = await start_node(limits=ContactPointLimits(puts_per_connection=2), clock=clock)
+    put = RecordRequest(RequestKind.PUT, record=any_record(clock.wall())).to_bytes()
+    reader, writer = await tor.open(ONION, 7221, isolation="r")
+    for _ in range(2):
+        writer.write(frame(put))
+        await read_frame(reader, ANSWER_SIZE)
+    writer.write(frame(put))
+    async with asyncio.timeout(_UNTIL):
+        assert await reader.read() == b""
+    writer.close()
+    assert node.counters["records over the connection"] == 1
+    assert await exchange(tor, ONION, 7221, put, isolation="r", limit=ANSWER_SIZE)
+
+
+def any_record(now: float) -> StoredRecord:
+    entropy, period = SystemEntropy(), current_period(now)
+    me, peer = Identity.generate(entropy), Peer(Identity.generate(entropy).public_key, bytes(32))
+    record = ContactRecord(
+        me.public_key,
+        (ReachableAt(ONION, TokenKey.generate(entropy).token),),
+        Prekey.generate(entropy, now).public,
+        coarse_revision(now),
+        latest_expiry(period),
+    )
+    return seal_record(record, me, peer, Role.INVITER, period, entropy)
+
+
 async def test_records_over_the_stream(start_node: Node) -> None:
     node, tor = await start_node()
     fetch = RecordRequest(RequestKind.FETCH).to_bytes()
@@ -236,20 +304,50 @@ async def test_records_over_the_stream(start_node: Node) -> None:
 
 
 async def test_state_is_private_and_the_key_is_kept(start_node: Node, tmp_path: Path) -> None:
-    node, tor = await start_node()
-    sockets = [path for path in tor.ports.values() if isinstance(path, Path)]
+    node, _ = await start_node()
     directory = tmp_path / "state"
     for path, mode in (
         (directory, 0o700),
         (directory / "onion.key", 0o600),
         (directory / "records.db", 0o600),
-        (sockets[0].parent, 0o700),
     ):
         assert stat.S_IMODE(path.stat().st_mode) == mode
     await node.close()
-    assert not sockets[0].parent.exists()
     _, again = await start_node()
     assert [key.text for key in again.keys] == ["ED25519-V3:kept"]
+
+
+async def test_strangers_pay_with_work(start_node: Node) -> None:
+    _, tor = await start_node()
+    assert tor.proof_of_work
+
+
+def _sockets(tor: Any) -> list[Path]:
+    return [path for path in tor.ports.values() if isinstance(path, Path)]
+
+
+async def test_its_sockets_lie_in_the_state_directory_and_go_with_it(
+    start_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_point, "_LONGEST_SOCKET_PATH", 107)  # pytest's own directories are long
+    for crashed in (True, False):
+        node, tor = await start_node()
+        sockets = _sockets(tor)
+        assert {path.parent for path in sockets} == {tmp_path / "state"}
+        if crashed:
+            continue  # the next one takes their place
+        assert (await (await Caller.to(tor)).ask(request("OPTIONS", "a"))).status == 200
+        await node.close()
+        assert [path for path in sockets if path.exists()] == []
+
+
+async def test_sockets_that_need_a_shorter_place_leave_nothing_behind(start_node: Node) -> None:
+    node, tor = await start_node(state="deep/" * 20 + "state")
+    sockets = _sockets(tor)
+    (place,) = {path.parent for path in sockets}
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    await node.close()
+    assert not place.exists()
 
 
 async def test_nothing_about_a_message_reaches_log_or_disk(

@@ -13,12 +13,14 @@ from click.testing import CliRunner
 from relay.cli.reflector import command
 from relay.core import (
     ConfigurationError,
+    Counters,
     SystemClock,
     SystemEntropy,
     TransportUnavailable,
     load_configuration,
 )
-from relay.media_reflector import ReflectorReference, fetch_descriptor
+from relay.media_reflector import DROPS, Reflector, ReflectorReference, fetch_descriptor
+from relay.media_reflector.reflector import Occupancy
 from relay.node import reflector as app
 from relay.node.reflector import ReflectorNode, ReflectorSettings
 from relay.tor import OnionKey
@@ -121,6 +123,25 @@ async def test_it_becomes_ready_serves_and_stops(tmp_path: Path, tor: FakeTor) -
     assert tor.closed == 1
     last = running.events[-1]
     assert (last["event"], last["lines"], last["dropped"]) == ("status", 0, {})
+
+
+async def test_a_call_does_not_show_in_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = ReflectorNode(_settings(tmp_path), CLOCK, ENTROPY, lambda _: None)
+    nothing = node.status()
+
+    def carrying(lines: int, cells: int, drops: int) -> dict[str, object]:
+        occupancy = Occupancy(lines=lines, opening=lines, crossed=lines, tickets=lines)
+        monkeypatch.setattr(Reflector, "occupancy", property(lambda _: occupancy))
+        names = (*DROPS, "cells_received", "cells_sent", "departures_missed")
+        counts = dict.fromkeys(names, drops) | {"cells_received": cells, "cells_sent": cells}
+        monkeypatch.setattr(Counters, "snapshot", lambda _: counts)
+        return node.status()
+
+    assert carrying(2, 2 * 180_000, 999) == nothing
+    busy = carrying(57, 12_345_678, 4_321)
+    assert (busy["lines"], busy["crossed"], busy["cells_sent"]) == (50, 50, 12_000_000)
+    assert busy["departures_missed"] == 4000
+    assert app.STATUS_EVERY >= 3600.0
 
 
 async def test_the_same_reflector_after_a_restart(tmp_path: Path, tor: FakeTor) -> None:

@@ -52,6 +52,12 @@ def test_units_start_a_command_that_exists(unit: Path) -> None:
     assert (ROOT / "ops" / "config" / started[2]).is_file()
 
 
+def test_the_journal_keeps_no_call_history() -> None:
+    agent = (ROOT / "ops" / "systemd" / "bayonne-agent.service").read_text()
+    assert "\nStandardOutput=null\n" in agent
+    assert "--json" not in agent
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "ops").rglob("*.sh")), ids=shown)
 def test_scripts_can_be_read_by_the_shell(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)

@@ -52,6 +52,12 @@ class PhoneCall(ABC):
         """Refuse the phone that dialled: 300..699, any reason phrase."""
         raise MisuseError("only calls that a phone placed can be refused")
 
+    def probe(self, now: float) -> None:
+        """Ask the phone whether it is still there; one that does not answer, or knows of no call, has hung up."""
+        if self._session is not None and not self.ended:
+            self._session.ask(now)
+            self._station.wake()
+
     @abstractmethod
     def hang_up(self, now: float) -> None:
         """End the call, however far it is: CANCEL, refusal or BYE, chosen by its state."""

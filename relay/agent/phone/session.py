@@ -156,10 +156,18 @@ class Session:
         question = self.dialog.request("OPTIONS", self._station.new_via(other))
         self._question = self._station.transactions.request(question, other, now)
 
+    def ask(self, now: float) -> None:
+        """Ask whether the phone is still there (OPTIONS in the dialog); one question at a time."""
+        if self.over or self._question is not None:
+            return
+        question = self.dialog.request("OPTIONS", self._station.new_via(self.flow))
+        self._question = self._station.transactions.request(question, self.flow, now)
+
     def hear(self, transaction: ClientTransaction, status: int) -> None:
         """The end of a request of ours: 408 (no answer) and 481 end the dialog (section 12.2.1.2)."""
-        if transaction is self._question and status in (408, 481):
-            self.over = True
+        if transaction is self._question:
+            self._question = None
+            self.over = self.over or status in (408, 481)
 
 
 def mirror(local: SessionDescription, offer: SessionDescription) -> SessionDescription:

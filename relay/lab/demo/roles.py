@@ -158,17 +158,20 @@ class Role:
         self._changed.set()
 
 
-async def ask(*arguments: str, environment: Mapping[str, str]) -> str:
-    """Run one of our commands to its end; its standard output.  Raises `DemoFailed` with its own words."""
+async def ask(*arguments: str, environment: Mapping[str, str], typed: str = "") -> str:
+    """Run one of our commands to its end, `typed` on its standard input; returns its standard output.
+
+    Raises `DemoFailed` with its own words.
+    """
     process = await asyncio.create_subprocess_exec(
         *bayonne(*arguments),
         env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, errors = await process.communicate()
+        output, errors = await process.communicate(typed.encode())
     except asyncio.CancelledError:
         process.kill()
         await process.wait()

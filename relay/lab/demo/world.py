@@ -210,7 +210,9 @@ class World:
         alice, bob = (str(self._configurations[name]) for name in PEOPLE)
         environment = self._environment
         invitation = await ask("contact", "invite", "bob", "--config", alice, environment=environment)
-        await ask("contact", "add", "alice", invitation, "--config", bob, environment=environment)
+        await ask(
+            "contact", "add", "alice", "--config", bob, environment=environment, typed=invitation + "\n"
+        )
         self._stages.note("each starts a tor of its own and prefetches reflectors and tickets")
         for name in PEOPLE:
             role = self._role(name, bayonne("agent", "--config", str(self._configurations[name]), "--json"))

@@ -1,0 +1,1 @@
+"""Speed, shown side by side with peers in the same run; never asserted in tests."""
