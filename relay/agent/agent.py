@@ -69,6 +69,7 @@ class Agent:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+            state.release()
 
     def _build(self, state: StateDirectory) -> None:
         settings, clock, entropy, report = self._settings, self._clock, self._entropy, self._report

@@ -73,6 +73,10 @@ class StateDirectory:
                 "state_directory: another agent is running on it; stop that one first"
             ) from None
 
+    def release(self) -> None:
+        """Let another agent have it."""
+        self._claim.close()
+
     def identity(self, entropy: Entropy) -> Identity:
         """The agent's identity, made at the first start."""
         with self.locked("identity"):

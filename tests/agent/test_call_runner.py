@@ -14,7 +14,8 @@ from relay.agent.phone import Answered, HungUp, Reoffered
 from relay.core import PeerError, SeededEntropy, TransportUnavailable
 from relay.rtp.cell import TICK
 from relay.sip.opus_offer import neutral_offer
-from tests.agent.people import TONES, VOICE, Microphone, Person, ScriptedCall, open_world
+from tests.agent.people import Person, open_world
+from tests.agent.scripted_call import TONES, VOICE, Microphone, ScriptedCall
 from tests.agent.virtual_time import in_virtual_time
 
 

@@ -8,7 +8,7 @@ from relay.agent.commands import Tone
 from relay.agent.phone_leg import MOST_PIPS, PhoneLeg, countdown, encoded_pips
 from relay.core import SeededEntropy, TransportUnavailable
 from relay.rtp.cell import TICK
-from tests.agent.people import TONES, VOICE, Microphone
+from tests.agent.scripted_call import TONES, VOICE, Microphone
 from tests.agent.virtual_time import LoopClock, in_virtual_time
 
 

@@ -21,6 +21,7 @@ from relay.forward_publish import (
     ReplayCache,
     open_message,
     seal_note,
+    seal_ring,
     sealed,
 )
 from relay.identity import Identity
@@ -155,6 +156,34 @@ def test_whoever_stole_the_callees_identity_cannot_pose_as_others(pair: Pair) ->
     with pytest.raises(PeerError, match="not authentic"):
         received(forged(pair.bob.agree(pair.prekey.public[-32:])))
     assert isinstance(received(forged(pair.alice.agree(pair.prekey.public[-32:]))), OpenedNote)  # the control
+
+
+class _ThiefAsBob:
+    """Holds Alice's identity key, the pairwise secret and a prekey of its own, to which it led her ring."""
+
+    def __init__(self, pair: Pair, own: Identity) -> None:
+        self.public_key = pair.bob.public_key
+        self._stolen, self._own = pair.alice, own
+
+    def diffie_hellman(self, _: bytes) -> bytes:
+        return bytes(self._stolen.diffie_hellman(self.public_key))
+
+    def agree(self, public: Any) -> bytes:
+        return self._own.agree(public)
+
+
+def test_whoever_stole_the_callers_identity_cannot_answer_as_others(pair: Pair) -> None:
+    prekey = Prekey.generate(pair.entropy, pair.clock.wall())
+    body, ring = seal_ring(
+        pair.alice, pair.to_bob, prekey.public, b"INVITE", pair.reply, pair.clock, pair.entropy
+    )
+    thief: Any = _ThiefAsBob(pair, Identity.generate(pair.entropy))
+    opened = open_message(body, thief, pair.to_alice, [prekey], ReplayCache(), pair.clock.wall())
+    assert isinstance(opened, OpenedRing), "the ring arrives at the thief, and is read"
+    answer, _ = opened.seal_answer(thief, b"200", pair.entropy)
+    assert ring.open_answer(answer) is None
+    answer, _ = opened.seal_answer(pair.bob, b"200", pair.entropy)
+    assert ring.open_answer(answer) is not None
 
 
 def test_every_region_is_protected(pair: Pair) -> None:
