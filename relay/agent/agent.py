@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 
-from relay.agent.call_runner import Surroundings
 from relay.agent.calls import Calls
 from relay.agent.commands import Tone
 from relay.agent.contacts import ContactBook
@@ -20,6 +19,7 @@ from relay.agent.reachability import NOTICE_EVERY, Reachability
 from relay.agent.reflectors import ReflectorPool
 from relay.agent.settings import AgentSettings, listen_address
 from relay.agent.state import StateDirectory
+from relay.agent.surroundings import Surroundings
 from relay.core import BayonneError, Clock, Entropy, get_logger
 from relay.rtp import HANG_UP_TONE, WAITING_TONE, encode_tone
 from relay.sip.sdp import SessionDescription

@@ -4,9 +4,7 @@ The decisions are in `relay.agent.call`; here is only wiring, one object for one
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from relay.agent.call import Call, Phase
 from relay.agent.commands import (
@@ -26,17 +24,16 @@ from relay.agent.commands import (
     Unkey,
 )
 from relay.agent.contacts import Contact
-from relay.agent.events import Reporter, Value
+from relay.agent.events import Value
 from relay.agent.keyed_voice import KeyedVoice
 from relay.agent.line import BLUR, Line
 from relay.agent.phone import PhoneCall
 from relay.agent.phone_leg import SECONDS_PER_PIP, PhoneLeg, countdown
-from relay.agent.reflectors import ReflectorPool
 from relay.agent.sealed_dialog import SealedDialog
+from relay.agent.surroundings import Surroundings
 from relay.chaff import Pace
-from relay.core import BayonneError, Clock, Entropy, MisuseError, PeerError, get_logger
+from relay.core import BayonneError, MisuseError, PeerError, get_logger
 from relay.forward_publish import CallKeys, OpenedRing, OutgoingRing
-from relay.identity import Identity
 from relay.media_reflector import BodyReceived, LineClient, LineEvent, LineLost, LineOpened
 from relay.rtp import Kind
 from relay.rtp.cell import TICK
@@ -49,36 +46,6 @@ PHONE_SILENCE_SECONDS = 30.0
 GOODBYE_SECONDS = 0.5
 
 _log = get_logger("call")
-
-
-class Messenger(Protocol):
-    """Sends one sealed body to a contact, by way of its contact point."""
-
-    async def send(self, onion: str, token: str, body: bytes) -> None:
-        """Raises `TransportUnavailable`."""
-        ...
-
-    async def wait_bound(self, token: str, timeout: float) -> None:
-        """Return once an answer to `token` can reach us.  Raises `TransportUnavailable`."""
-        ...
-
-    def seal_note(self, contact: Contact, sip: bytes) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every call of an agent shares."""
-
-    identity: Identity
-    clock: Clock
-    entropy: Entropy
-    pool: ReflectorPool
-    messenger: Messenger
-    report: Reporter
-    tones: dict[Tone, list[bytes]]
-    line_address: str
-    media_host: str
-    spawn: Callable[[str, Coroutine[None, None, None]], "asyncio.Task[None]"]
 
 
 class CallRunner:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from relay.agent.call import SETTLE_SECONDS, Call, Side
-from relay.agent.call_runner import CallRunner, Surroundings
+from relay.agent.call_runner import CallRunner
 from relay.agent.contacts import Contact, ContactBook, Whereabouts
 from relay.agent.phone import (
     Answered,
@@ -19,7 +19,8 @@ from relay.agent.phone import (
     Ringing,
 )
 from relay.agent.sealed_dialog import JOIN_CODE_SIZE, MAX_REFLECTORS, Answer, SealedDialog
-from relay.agent.settings import AgentSettings
+from relay.agent.settings import LONGEST_START_DELAY, AgentSettings
+from relay.agent.surroundings import Surroundings
 from relay.chaff import StaggeredTeardown, StartDelay
 from relay.core import BayonneError, PeerError, RefusedByPolicy, TransportUnavailable
 from relay.forward_publish import CallKeys, OpenedNote, OpenedRing, Peer, Reply, is_token, seal_ring
@@ -316,7 +317,7 @@ class Calls:
             contact.name,
             start_delay=self._start_delay.draw(entropy),
             stagger=self._stagger.draw(entropy),
-            longest_delay=self._start_delay.maximum,
+            longest_delay=LONGEST_START_DELAY,
             ring_seconds=ring_seconds,
             now=self._now(),
         )

@@ -23,7 +23,7 @@ _log = get_logger("messages")
 
 
 class Correspondence:
-    """The agent's `relay.agent.call_runner.Messenger`, and the reader of what contacts send."""
+    """The agent's `relay.agent.surroundings.Messenger`, and the reader of what contacts send."""
 
     def __init__(
         self,
@@ -53,15 +53,15 @@ class Correspondence:
     # -- out -----------------------------------------------------------------------------------------------------
 
     async def send(self, onion: str, token: str, body: bytes) -> None:
-        """See `relay.agent.call_runner.Messenger`."""
+        """See `relay.agent.surroundings.Messenger`."""
         await self._flows.send(onion, token, body)
 
     async def wait_bound(self, token: str, timeout: float) -> None:
-        """See `relay.agent.call_runner.Messenger`."""
+        """See `relay.agent.surroundings.Messenger`."""
         await self._flows.wait_bound(token, timeout)
 
     def seal_note(self, contact: Contact, sip: bytes) -> bytes:
-        """See `relay.agent.call_runner.Messenger`."""
+        """See `relay.agent.surroundings.Messenger`."""
         if contact.whereabouts is None:
             raise MisuseError("a note needs whereabouts")
         peer = Peer(contact.public_key, contact.secret)

@@ -11,6 +11,9 @@ from relay.core import ConfigurationError, MisuseError
 from relay.media_reflector import ReflectorReference
 from relay.tor import TorSettings
 
+LONGEST_START_DELAY = 90.0
+"""Seconds: a line waits 120 at most for the other one of its call."""
+
 _ONION = re.compile(r"[a-z2-7]{56}")
 
 
@@ -49,12 +52,12 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError(
                 "reflectors: at least one is needed; ask an operator, or run 'bayonne reflector'"
             )
-        for key, value in (
-            ("chaff.start_delay", self.chaff.start_delay),
-            ("chaff.staggered_teardown", self.chaff.staggered_teardown),
-        ):
-            if not 0.0 <= value <= 3600.0:
-                raise ConfigurationError(f"{key}: must lie between 0 and 3600 seconds")
+        if not 0.0 <= self.chaff.start_delay <= LONGEST_START_DELAY:
+            raise ConfigurationError(
+                f"chaff.start_delay: must lie between 0 and {LONGEST_START_DELAY:.0f} seconds, or two lines could miss"
+            )
+        if not 0.0 <= self.chaff.staggered_teardown <= 3600.0:
+            raise ConfigurationError("chaff.staggered_teardown: must lie between 0 and 3600 seconds")
         if not 60.0 <= self.chaff.dummy_interval <= 86400.0:
             raise ConfigurationError("chaff.dummy_interval: must lie between 60 and 86400 seconds")
         if not 5.0 <= self.ring_seconds <= 30.0:

@@ -151,8 +151,10 @@ class ControlPort:
             if now >= deadline or self._lost.is_set():
                 raise TransportUnavailable("the onion service could not be published; is Tor connected?")
             self._uploaded.clear()
+            # Not wait_for: Python 3.11's loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._uploaded.wait(), min(deadline - now, 0.5))
+                async with asyncio.timeout(min(deadline - now, 0.5)):
+                    await self._uploaded.wait()
 
     async def _message(self, text: str) -> Any:
         response = await self._call(self._controller.msg, text)
@@ -164,7 +166,8 @@ class ControlPort:
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(function, *arguments), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.to_thread(function, *arguments)
         except stem.connection.AuthenticationFailure:
             raise ConfigurationError(
                 "Tor's control port refuses us; set tor.password or tor.cookie_file"

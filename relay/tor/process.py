@@ -79,7 +79,8 @@ class TorProcess:
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(self.wait_ended(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self.wait_ended()
             except TimeoutError:
                 child.kill()
                 await asyncio.to_thread(child.wait)

@@ -118,7 +118,8 @@ async def end_process(process: ProcessIdentity, *, patience: float = 15.0) -> No
         try:
             signal.pidfd_send_signal(handle, signal.SIGTERM)
             try:
-                await asyncio.wait_for(_end_of(handle), patience)
+                async with asyncio.timeout(patience):
+                    await _end_of(handle)
             except TimeoutError:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
                 await _end_of(handle)

@@ -14,7 +14,6 @@ from typing import Any, cast
 import pytest
 
 from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateDirectory
-from relay.agent.call_runner import Surroundings
 from relay.agent.calls import Calls
 from relay.agent.contacts import Whereabouts
 from relay.agent.events import Value
@@ -22,6 +21,7 @@ from relay.agent.flows import Flows
 from relay.agent.inbox import PAUSE
 from relay.agent.phone import Answered, IncomingInvite, PhoneCall
 from relay.agent.reflectors import ReflectorPool
+from relay.agent.surroundings import Surroundings
 from relay.core import Clock, Entropy, SeededEntropy, SystemEntropy, TransportUnavailable
 from relay.media_reflector import (
     Descriptor,
@@ -318,7 +318,7 @@ class World:
 
     async def quiet(self) -> None:
         """Until no call is on and no line is up."""
-        for _ in range(2000):
+        for _ in range(4000):
             if not any(person.agent.busy for person in self.people.values()):
                 return
             await asyncio.sleep(0.05)
@@ -349,7 +349,9 @@ async def open_world(
         tasks = [*running, *(task for person in world.people.values() for task in person.agent._tasks)]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        fallen = [repr(end) for end in ends if isinstance(end, Exception)]
+        assert not fallen, fallen
         for person in world.people.values():
             person.calls.transport_lost("the test is over")
             assert person.microphone.transport is not None

@@ -64,6 +64,9 @@ class ScriptedCall:
     def hang_up(self, now: float) -> None:
         self.said.append(("hang up", 0))
 
+    def probe(self, now: float) -> None:
+        self.said.append(("probe", 0))
+
     @property
     def as_call(self) -> PhoneCall:
         return cast(PhoneCall, self)

@@ -238,6 +238,21 @@ async def test_what_the_phone_hears_follows_its_new_port(tmp_path: Path) -> None
 
 
 @in_virtual_time
+async def test_a_phone_that_falls_silent_is_asked_and_one_that_is_gone_ends_the_call(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        dialled, rung = await world.talk()
+        for _ in range(40):
+            await speak(world.bob, rung, 1)
+            await asyncio.sleep(1.0)
+        assert dialled.said.count(("probe", 0)) == 1
+        assert ("probe", 0) not in rung.said
+        world.alice.agent._phone_event(HungUp(dialled.as_call))
+        ended = await world.bob.wait("call-ended")
+        assert ended.fields["reason"] == "hung up by the other side"
+        await world.quiet()
+
+
+@in_virtual_time
 async def test_hostile_cells_of_the_peer_do_no_harm(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         dialled, rung = await world.talk()
@@ -270,7 +285,8 @@ async def test_a_part_that_fails_does_not_take_the_others_with_it(tmp_path: Path
 
         runner._send_in_cells = broken  # type: ignore[method-assign]
         world.bob.agent._phone_event(HungUp(rung.as_call))
-        await world.alice.wait("call-ended")
+        ended = await world.alice.wait("call-ended")
+        assert ended.fields["reason"] == "hung up by the other side"
         assert ("hang up", 0) in dialled.said
         await world.quiet()
         assert not world.lines
