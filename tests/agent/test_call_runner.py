@@ -185,10 +185,10 @@ async def test_a_peer_whose_line_never_comes_is_given_up(tmp_path: Path) -> None
         runner_of(world.bob).call._start_delay = 500.0
         world.bob.lose_messages = False
         world.bob.pick_up(rung)
-        ended = await world.alice.wait("call-ended")
+        ended = await world.alice.wait("call-ended", limit=150.0)
         assert "meet" in str(ended.fields["reason"])
         assert ("hang up", 0) in dialled.said
-        await world.bob.wait("call-ended")
+        await world.bob.wait("call-ended", limit=150.0)
         assert len(world.ever) == 1, "a line that was not open yet never opens"
         await world.quiet()
 
