@@ -51,6 +51,11 @@ class Agent:
         return self._network.pid
 
     @property
+    def sip_address(self) -> tuple[str, int]:
+        """Where softphones register."""
+        return listen_address(self._settings.sip_listen)
+
+    @property
     def busy(self) -> bool:
         """Whether a call is on, or a line is up or about to be."""
         return bool(self._tasks) or self._calls.any

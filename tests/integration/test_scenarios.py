@@ -4,8 +4,10 @@ One world serves all scenarios, in this order, because building it takes ten sec
 What the reflector's and the contact point's sides knew of the first call is searched in tests/knowledge.
 """
 
+import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from relay.core import SeededEntropy
+from relay.media_reflector import DROPS
 from tests.integration.world import World, open_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -142,6 +146,40 @@ async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world
         assert "503" in closed.detail
     await world.bob.phone.hang_up()
     await world.alice.told.wait_for("tor-back", timeout=60, after=dialled)
+    await world.quiet()
+
+
+async def test_garbage_at_every_open_port_does_not_disturb_a_call(world: World) -> None:
+    dialled = await world.connect()
+    (in_use,) = [one for one in world.reflectors if one.node.reflector.occupancy.lines]
+    before = dict(in_use.node.reflector.counters.snapshot())
+    phone_port = int(world.alice.agent.sip_address[1])
+    hostile = SeededEntropy("garbage")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as cells,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sip,
+    ):
+        for number in range(2000):
+            cells.sendto(hostile.token(number % 400), in_use.address)
+            cells.sendto(b"\x80\x6f" + hostile.token(158), in_use.address)
+            if number % 20 == 0:
+                sip.sendto(b"INVITE sip:bob SIP/2.0\r\n" + b" folded\r\n" * number, ("127.0.0.1", phone_port))
+                await asyncio.sleep(0.01)
+    for lie in (b"Content-Length: 99999999999\r\n\r\n", b"Content-Length: -1\r\n\r\n", b"X: " + b"a" * 65536):
+        reader, writer = await asyncio.open_connection("127.0.0.1", phone_port)
+        writer.write(b"OPTIONS sip:a SIP/2.0\r\n" + lie)
+        assert await asyncio.wait_for(reader.read(), 25) is not None
+        writer.close()
+    await asyncio.sleep(1.0)
+    after = in_use.node.reflector.counters.snapshot()
+    dropped = sum(after[name] - before[name] for name in DROPS)
+    assert dropped >= 3900, "counted, all of it"
+    assert in_use.node.reflector.occupancy.crossed == 1
+    await world.alice.phone.hang_up()
+    for person in (world.alice, world.bob):
+        ended = await person.told.wait_for("call-ended", timeout=10, after=dialled)
+        assert ended.fields["reason"] in ("hung up here", "hung up by the other side")
+        assert ended.fields["lost_cells"] == 0
     await world.quiet()
 
 
