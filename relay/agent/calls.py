@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable
 
-from relay.agent.call import SETTLE_SECONDS, Call, Side
+from relay.agent.call import SETTLE_SECONDS, Call, Phase, Side
 from relay.agent.call_runner import CallRunner
 from relay.agent.contacts import Contact, ContactBook, Whereabouts
 from relay.agent.phone import (
@@ -255,7 +255,7 @@ class Calls:
                 "failed", status=NOBODY_THERE, reason=f"{contact.name} shares no reflector with you"
             )
             runner.decline(NOBODY_THERE)
-        elif self._active():
+        elif any(other.call.phase is not Phase.PARTING for other in self._active()):
             around.report("missed", contact=contact.name)
             runner.decline(486)
         else:

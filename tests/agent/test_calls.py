@@ -226,6 +226,24 @@ async def test_a_busy_callee_answers_486_and_its_call_goes_on(tmp_path: Path) ->
 
 
 @in_virtual_time
+async def test_who_calls_back_at_once_finds_nobody_busy_with_the_goodbye(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        first, _ = await world.talk()
+        world.alice.agent._phone_event(HungUp(first.as_call))
+        await world.bob.wait("hang-up")
+        world.alice.dial("bob")
+        for _ in range(200):
+            if len(world.bob.rung) == 2:
+                break
+            await asyncio.sleep(0.01)
+        assert len(world.bob.rung) == 2, (
+            "bob's phone rings although his side of the last call still says goodbye"
+        )
+        world.bob.agent._phone_event(Refused(world.bob.rung[1].as_call, 603))
+        await world.quiet()
+
+
+@in_virtual_time
 async def test_two_who_ring_each_other_at_once_are_both_busy(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         calls = world.alice.dial("bob"), world.bob.dial("alice")
