@@ -27,6 +27,8 @@ def command(config: Path, check_config: bool, as_json: bool, log_level: str) -> 
         click.echo(f"{config.name}: ok")
         return
     configure_logging(level=log_level, json=as_json)
+    if not as_json:
+        click.echo("starting; Tor takes up to a minute the first time")
     asyncio.run(run(settings, SystemClock(), SystemEntropy(), _print_json if as_json else _print_prose))
 
 
