@@ -295,7 +295,7 @@ def _prepare(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
     except OSError as error:
-        raise ConfigurationError(f"state_directory: cannot be used ({error.strerror})") from None
+        raise ConfigurationError(f"state_directory: cannot be used ({error.strerror}); choose another") from None
 
 
 def _read_key(path: Path) -> OnionKey | None:

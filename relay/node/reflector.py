@@ -98,7 +98,7 @@ class ReflectorState:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"state_directory: cannot be made ({error.strerror})") from None
+            raise ConfigurationError(f"state_directory: cannot be made ({error.strerror}); choose another") from None
 
     def keys(self, entropy: Entropy) -> ReflectorKeys:
         """The reflector's keys, made at the first start."""
@@ -207,7 +207,7 @@ class ReflectorNode:
         try:
             bound = self._cells.bind(host, port)
         except OSError as error:
-            raise TransportUnavailable(f"udp_listen cannot be bound: {error.strerror}") from None
+            raise TransportUnavailable(f"udp_listen: cannot be bound ({error.strerror}); choose another") from None
         advertise = self._settings.udp_advertise
         self._advertised = split_address(advertise, "udp_advertise") if advertise else bound
 
@@ -261,4 +261,6 @@ async def run(settings: ReflectorSettings, clock: Clock, entropy: Entropy, repor
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await ReflectorNode(settings, clock, entropy, report).run(stop)
+    node = ReflectorNode(settings, clock, entropy, report)
+    with claimed(node.directory):
+        await node.run(stop)
