@@ -88,6 +88,7 @@ class Call:
         self._phone_answered = False
         self._line_up = False
         self._line_wanted = False
+        self._opens_at = now
         self._heard_at = now
         self._bye_next: float | None = None
         self._bye_until = 0.0
@@ -291,9 +292,10 @@ class Call:
         self.phase = Phase.MEETING
         self._deadline = now + self._longest_delay + MEET_SECONDS
         self._line_wanted = True
+        self._opens_at = now + self._start_delay
         self._tell("answered", delay=round(self._start_delay, 3))
         self._out(Play(Tone.WAITING, now + self._start_delay))
-        self._out(OpenLine(now + self._start_delay))
+        self._out(OpenLine(self._opens_at))
 
     def _part(self, now: float, reason: str, *, farewell: bool) -> None:
         self.phase = Phase.PARTING
@@ -304,7 +306,10 @@ class Call:
             self._out(Play(Tone.FAREWELL, self._farewell_at))
         self._settle_at = now + SETTLE_SECONDS
         if self._line_wanted:
-            self._tell("line-lingering", stagger=round(self._stagger, 3))
+            if now < self._opens_at:
+                self._tell("line-unopened")
+            else:
+                self._tell("line-lingering", stagger=round(self._stagger, 3))
             self._out(ReleaseLine(now + self._stagger))
 
     def _repeat_bye(self, now: float) -> None:

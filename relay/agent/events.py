@@ -29,6 +29,7 @@ _PROSE = {
     "voice": "voice {direction}",
     "hang-up": "hung up by {by}",
     "line-lingering": "the line stays up {stagger:.1f} s more, full of chaff",
+    "line-unopened": "the line is not opened any more",
     "line-closed": "the line is closed",
     "call-ended": "the call ended: {reason}",
     "failed": "the call failed: {reason}",

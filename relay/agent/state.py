@@ -37,7 +37,9 @@ class StateDirectory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
         except OSError as error:
-            raise ConfigurationError(f"state_directory: cannot be used ({error.strerror}); choose another") from None
+            raise ConfigurationError(
+                f"state_directory: cannot be used ({error.strerror}); choose another"
+            ) from None
 
     def read(self, name: str) -> bytes | None:
         """A state file's content, or None where there is none."""

@@ -19,7 +19,12 @@ from relay.core import SystemClock, SystemEntropy, configure_logging, load_confi
 @click.option("--check-config", is_flag=True, help="Check the configuration and stop.")
 @click.option("--softphone", is_flag=True, help="Show how to register a softphone, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as one JSON object a line.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    help="How much goes to the log, on standard error.",
+)
 def command(config: Path, check_config: bool, softphone: bool, as_json: bool, log_level: str) -> None:
     """Run your agent: register any SIP softphone at it and call your contacts by name."""
     settings = load_configuration(config, AgentSettings, environment=os.environ)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from relay.agent import AgentSettings, ContactBook, StateDirectory
-from relay.core import SystemEntropy, load_configuration
+from relay.core import ConfigurationError, PeerError, SystemEntropy, load_configuration
 from relay.identity import Invitation
 
 _config = click.option(
@@ -59,12 +59,18 @@ def add(name: str, invitation: str | None, config: Path) -> None:
     if invitation is None:
         terminal = sys.stdin.isatty()
         invitation = click.prompt("invitation", hide_input=True) if terminal else sys.stdin.readline()
-    book.accept(name, Invitation.parse(invitation.strip()), SystemEntropy())
+    try:
+        parsed = Invitation.parse(invitation)
+    except PeerError:
+        raise ConfigurationError(
+            "that is no whole invitation; copy all of the line that begins with 'bayonne:'"
+        ) from None
+    book.accept(name, parsed, SystemEntropy())
     click.echo(f"{name} was added; 'bayonne contact list' says when a call is possible")
 
 
 @command.command(name="list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 @_config
 def list_(config: Path, as_json: bool) -> None:
     """Show your contacts and whether they can be called."""

@@ -22,7 +22,12 @@ from relay.node.contact_point import ContactPointSettings, run
 )
 @click.option("--check-config", is_flag=True, help="Check the configuration and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as one JSON object a line.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    help="How much goes to the log, on standard error.",
+)
 def command(config: Path, check_config: bool, as_json: bool, log_level: str) -> None:
     """Host a contact point: it passes on sealed messages, keeps contact records, and reads neither."""
     settings = load_configuration(config, ContactPointSettings, environment=os.environ)

@@ -18,7 +18,12 @@ from relay.node.reflector import ReflectorSettings, run
 )
 @click.option("--check-config", is_flag=True, help="Check the configuration and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as one JSON object a line.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    help="How much goes to the log, on standard error.",
+)
 def command(config: Path, check_config: bool, as_json: bool, log_level: str) -> None:
     """Host a reflector: it relays voice cells between lines and learns nothing of who speaks, or whether."""
     settings = load_configuration(config, ReflectorSettings, environment=os.environ)

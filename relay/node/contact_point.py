@@ -28,6 +28,7 @@ from relay.core import (
 from relay.forward_publish import ContactPoint, ContactPointLimits, RecordOffice, RecordVisit, StoredRecord
 from relay.forward_publish.buckets import REQUEST_SIZE
 from relay.forward_publish.contact_point import COUNTS
+from relay.node.claim import claimed
 from relay.node.sip_edge import SipEdge
 from relay.tor import OnionKey, OnionService, TorClient, TorSettings
 from relay.wire import frame, read_frame
@@ -295,7 +296,9 @@ def _prepare(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
     except OSError as error:
-        raise ConfigurationError(f"state_directory: cannot be used ({error.strerror}); choose another") from None
+        raise ConfigurationError(
+            f"state_directory: cannot be used ({error.strerror}); choose another"
+        ) from None
 
 
 def _read_key(path: Path) -> OnionKey | None:
@@ -346,6 +349,13 @@ async def _serve(
     settings: ContactPointSettings, clock: Clock, entropy: Entropy, on_ready: Callable[[str], None]
 ) -> None:
     _prepare(settings.directory)
+    with claimed(settings.directory):
+        await _serve_alone(settings, clock, entropy, on_ready)
+
+
+async def _serve_alone(
+    settings: ContactPointSettings, clock: Clock, entropy: Entropy, on_ready: Callable[[str], None]
+) -> None:
     tor = await TorClient.launch(settings.tor, settings.directory, clock)
     node = ContactPointNode(settings, tor, clock, entropy)
     try:

@@ -30,6 +30,7 @@ from relay.media_reflector import (
     ReflectorReference,
     TicketServer,
 )
+from relay.node.claim import claimed
 from relay.tor import OnionKey, TorClient, TorSettings
 from relay.wire import decode, encode
 
@@ -98,7 +99,9 @@ class ReflectorState:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"state_directory: cannot be made ({error.strerror}); choose another") from None
+            raise ConfigurationError(
+                f"state_directory: cannot be made ({error.strerror}); choose another"
+            ) from None
 
     def keys(self, entropy: Entropy) -> ReflectorKeys:
         """The reflector's keys, made at the first start."""
@@ -207,7 +210,9 @@ class ReflectorNode:
         try:
             bound = self._cells.bind(host, port)
         except OSError as error:
-            raise TransportUnavailable(f"udp_listen: cannot be bound ({error.strerror}); choose another") from None
+            raise TransportUnavailable(
+                f"udp_listen: cannot be bound ({error.strerror}); choose another"
+            ) from None
         advertise = self._settings.udp_advertise
         self._advertised = split_address(advertise, "udp_advertise") if advertise else bound
 
@@ -262,5 +267,5 @@ async def run(settings: ReflectorSettings, clock: Clock, entropy: Entropy, repor
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     node = ReflectorNode(settings, clock, entropy, report)
-    with claimed(node.directory):
+    with claimed(ReflectorState(Path(settings.state_directory)).directory):
         await node.run(stop)

@@ -135,6 +135,15 @@ def test_tor_lost_before_the_line_is_open_releases_it() -> None:
     assert HangUpPhone() in outputs
 
 
+@pytest.mark.parametrize(("hung_up", "told"), [(102.0, "line-unopened"), (103.5, "line-lingering")])
+def test_a_line_that_never_opened_is_not_said_to_stay_up(hung_up: float, told: str) -> None:
+    call = make(Side.CALLEE)
+    call.answered_by_phone(101.0)
+    call.hung_up_by_phone(hung_up)
+    events = [output.event for output in call.outputs() if isinstance(output, Tell)]
+    assert [event for event in events if event.startswith("line-")] == [told]
+
+
 def test_tor_lost_while_talking_changes_nothing() -> None:
     call = talking(Side.CALLER)
     call.transport_lost("Tor was lost", 105.0)

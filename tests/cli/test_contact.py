@@ -80,6 +80,11 @@ def test_what_cannot_be_done_is_one_sentence(alice: Path, bob: Path) -> None:
     assert json.loads(run(bob, "list", "--json")) == [{"name": "alice", "known": False}]
 
 
+def test_half_an_invitation_is_told_from_a_whole_one(alice: Path, bob: Path) -> None:
+    uri = run(alice, "invite", "bob").strip()
+    assert "copy all of the line" in str(refused(bob, "add", "alice", uri[:-9]))
+
+
 def test_an_invitation_comes_by_standard_input_too(alice: Path, bob: Path) -> None:
     uri = run(alice, "invite", "bob")
     result = CliRunner().invoke(command, ["add", "alice", "--config", str(bob)], input=uri)
