@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from relay.core import SeededEntropy
 from relay.media_reflector import DROPS
-from tests.integration.world import World, open_world
+from tests.integration.world import BOB, World, open_world
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -99,7 +99,7 @@ async def test_a_call_is_held_and_hung_up_in_the_cells(world: World) -> None:
 
 async def test_no_line_opens_before_a_human_answered(world: World) -> None:
     dialled = world.clock.monotonic()
-    await world.alice.phone.dial("bob")
+    await world.alice.phone.dial(BOB)
     await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
     assert all(
         reflector.node.reflector.occupancy.lines + reflector.node.reflector.occupancy.opening == 0
@@ -114,7 +114,7 @@ async def test_no_line_opens_before_a_human_answered(world: World) -> None:
 
 
 async def test_a_caller_who_gives_up_silences_the_other_phone(world: World) -> None:
-    await world.alice.phone.dial("bob")
+    await world.alice.phone.dial(BOB)
     await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
     await world.alice.phone.hang_up()
     await world.bob.phone.wait_for("CALL_CLOSED", timeout=10)
@@ -124,7 +124,7 @@ async def test_a_caller_who_gives_up_silences_the_other_phone(world: World) -> N
 async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world: World) -> None:
     dialled = world.clock.monotonic()
     cells = [reflector.node.reflector.counters["cells_received"] for reflector in world.reflectors]
-    await world.alice.phone.dial("bob")
+    await world.alice.phone.dial(BOB)
     await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
     pid = world.alice.agent.tor_pid
     assert pid is not None
@@ -141,7 +141,7 @@ async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world
     assert all(reflector.node.reflector.occupancy.lines == 0 for reflector in world.reflectors)
     # While Tor is down every further call fails at once, too.
     if not world.alice.told.seen("tor-back", after=dialled):
-        await world.alice.phone.dial("bob")
+        await world.alice.phone.dial(BOB)
         closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
         assert "503" in closed.detail
     await world.bob.phone.hang_up()
@@ -200,7 +200,7 @@ async def test_a_callee_who_is_offline_is_480_within_thirty_seconds(world: World
     world.bob.agent.stop()
     await world.bob.task
     dialled = world.clock.monotonic()
-    await world.alice.phone.dial("bob")
+    await world.alice.phone.dial(BOB)
     closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=31)
     assert "480" in closed.detail
     assert closed.at - dialled < 30.0

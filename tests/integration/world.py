@@ -20,8 +20,10 @@ from relay.node.contact_point import ContactPointNode, ContactPointSettings
 from relay.node.reflector import ReflectorNode, ReflectorSettings
 from relay.tor import TorClient, TorSettings
 
-LINE_ADDRESSES = {"alice": "127.0.10.1", "bob": "127.0.10.2"}
-PEOPLE = ("alice", "bob")
+ALICE, BOB = PEOPLE = ("alice-in-the-tower", "bob-at-the-harbour")
+"""Long enough never to turn up by chance in what is encrypted, which the knowledge tests search."""
+
+LINE_ADDRESSES = {ALICE: "127.0.10.1", BOB: "127.0.10.2"}
 START_DELAY = 1.0
 STAGGERED_TEARDOWN = 4.0
 
@@ -96,11 +98,11 @@ class World:
 
     @property
     def alice(self) -> Person:
-        return self.people["alice"]
+        return self.people[ALICE]
 
     @property
     def bob(self) -> Person:
-        return self.people["bob"]
+        return self.people[BOB]
 
     def book(self, name: str) -> ContactBook:
         """The contacts on disk of one person."""
@@ -120,7 +122,7 @@ class World:
     async def connect(self) -> float:
         """Alice dials bob, bob answers, both hear voice; the moment of dialling."""
         dialled = self.clock.monotonic()
-        await self.alice.phone.dial("bob")
+        await self.alice.phone.dial(BOB)
         await self.bob.phone.wait_for("CALL_INCOMING", timeout=30)
         await self.bob.phone.accept()
         for person in self.people.values():
@@ -207,9 +209,9 @@ def _introduce(world: World, settings: dict[str, AgentSettings]) -> None:
     alice, bob = (StateDirectory(settings[name].directory) for name in PEOPLE)
     for state in (alice, bob):
         state.prepare()
-    points = settings["alice"].contact_points
-    invitation = ContactBook(alice).invite("bob", points, alice.identity(entropy).public_key, entropy)
-    ContactBook(bob).accept("alice", invitation, entropy)
+    points = settings[ALICE].contact_points
+    invitation = ContactBook(alice).invite(BOB, points, alice.identity(entropy).public_key, entropy)
+    ContactBook(bob).accept(ALICE, invitation, entropy)
 
 
 async def _person(world: World, settings: AgentSettings, stack: contextlib.AsyncExitStack) -> None:
@@ -233,7 +235,7 @@ async def _person(world: World, settings: AgentSettings, stack: contextlib.Async
     directory = world.directory / f"{name}-phone"
     directory.mkdir()
     microphone = directory / "microphone.wav"
-    voice: Voice = "english" if name == "alice" else "french"
+    voice: Voice = "english" if name == ALICE else "french"
     speech = build_speech(voice, 40.0, sounds_directory(os.environ))
     write_wav(microphone, speech.sound)
     phone = Softphone(

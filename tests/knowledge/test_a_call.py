@@ -20,7 +20,7 @@ from relay.core import SystemEntropy, configure_logging
 from relay.forward_publish import SEALED_SIZE
 from relay.identity import format_address
 from relay.tor import TorClient, TorSettings
-from tests.integration.world import LINE_ADDRESSES, PEOPLE, World, open_world
+from tests.integration.world import ALICE, BOB, LINE_ADDRESSES, PEOPLE, World, open_world
 from tests.knowledge.needles import files_below, search, spellings
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -75,7 +75,7 @@ async def held(private_network: Path, tmp_path_factory: pytest.TempPathFactory) 
                 f"{name}'s line address": [LINE_ADDRESSES[name].encode()],
                 f"{name}'s softphone password": [account.password.encode()],
             }
-        (contact,) = world.book("alice")
+        (contact,) = world.book(ALICE)
         needles["the pairwise secret"] = spellings(contact.secret)
         needles["the inner dialog"] = [b"sealed.invalid", b"bayonne.alt", b"x-bayonne-join", b"INVITE"]
         await world.connect()
@@ -127,9 +127,14 @@ async def test_every_message_had_one_size_and_nothing_that_differs_between_users
 
 
 async def test_control_the_search_finds_everything_where_it_belongs(held: Held) -> None:
-    places = files_below(held.world.directory / "alice") | files_below(held.world.directory / "bob")
+    places = files_below(held.world.directory / ALICE) | files_below(held.world.directory / BOB)
     found = " ".join(search(held.needles, places))
-    for needle in ("alice's secret seed", "bob's secret seed", "alice's softphone password", "bob's name"):
+    for needle in (
+        f"{ALICE}'s secret seed",
+        f"{BOB}'s secret seed",
+        f"{ALICE}'s softphone password",
+        f"{BOB}'s name",
+    ):
         assert needle in found
 
 
@@ -137,7 +142,7 @@ async def test_control_a_planted_leak_is_found(held: Held) -> None:
     """A sender that is not as careful as ours: a From header with an identity in it."""
     node = held.world.contact_point
     assert node is not None
-    address = held.needles["alice's address"][0].decode()
+    address = held.needles[f"{ALICE}'s address"][0].decode()
     settings = TorSettings(network_directory=str(held.network))
     tor = await TorClient.launch(settings, held.world.directory / "careless", held.world.clock)
     try:
@@ -146,7 +151,7 @@ async def test_control_a_planted_leak_is_found(held: Held) -> None:
             (
                 f"MESSAGE sip:{'a' * 52}@{node.onion}.onion;transport=tcp SIP/2.0\r\n"
                 f"Via: SIP/2.0/TCP anonymous.invalid;branch=z9hG4bKcareless\r\nMax-Forwards: 70\r\n"
-                f"From: <sip:alice@{address}.bayonne.alt>;tag=1\r\nTo: <sip:x@anonymous.invalid>\r\n"
+                f"From: <sip:{ALICE}@{address}.bayonne.alt>;tag=1\r\nTo: <sip:x@anonymous.invalid>\r\n"
                 f"Call-ID: careless\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
             ).encode()
         )
@@ -156,5 +161,5 @@ async def test_control_a_planted_leak_is_found(held: Held) -> None:
     finally:
         await tor.close()
     found = search(held.needles, held.contact_point())
-    assert "alice's address in stream 'sip in'" in found
-    assert "alice's name in stream 'sip in'" in found
+    assert f"{ALICE}'s address in stream 'sip in'" in found
+    assert f"{ALICE}'s name in stream 'sip in'" in found
