@@ -3,19 +3,26 @@ SHELL := /bin/sh
 RUN = . .deps/env.sh &&
 SOURCES = $(wildcard relay tests ops bench)
 
-.PHONY: help setup demo bench test lint format lock clean distclean
+.PHONY: help setup demo bench faults fuzz test lint format lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup:  ## programs and Python libraries, installed or unpacked beneath the project
+setup:  ## programs, Python libraries and native code: installed, unpacked or built beneath the project
 	@ops/setup.sh
 
 demo: setup  ## a real call between two softphones, over Tor and a reflector; what an observer saw of it in demo-out/
 	@$(RUN) bayonne demo $(DEMO)
 
-bench: setup  ## what a cell costs, beside libsrtp; figures in bench-out/
-	@$(RUN) python -m bench.cells $(BENCH)
+bench: setup  ## the data plane beside the kernel alone, coturn and rtpengine, about ten minutes; BENCH=--quick: two
+	@$(RUN) python -m bench $(BENCH)
+
+faults: setup  ## floods of eight kinds against a reflector with 2,000 full lines, two minutes; figures in faults-out/
+	@$(RUN) python -m bench.faults $(FAULTS)
+
+fuzz: setup  ## the native data plane under libFuzzer and AddressSanitizer for FUZZ seconds (60); finds in fuzz-out/
+	@ops/fuzzer.sh
+	@$(RUN) python -m tests.fuzz.forwarding.run --seconds $(or $(FUZZ),60) $(FUZZ_OPTIONS)
 
 test: lint  ## lint, then every test, the demo call included
 	@$(RUN) python -m pytest $(TESTS)
@@ -36,5 +43,6 @@ clean:  ## remove what runs and tests wrote
 	rm -rf *-out .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## remove also .venv and .deps
+distclean: clean  ## remove also .venv, .deps and what was built
 	rm -rf .venv .deps
+	find $(SOURCES) -name built -type d -prune -exec rm -rf {} +

@@ -1,21 +1,15 @@
-"""What one cell costs each role, in CPU time of this process, beside libsrtp doing the same link encryption.
+"""What one cell costs each role in plain Python, beside libsrtp doing the same link encryption.
 
-`python -m bench.cells [--out bench-out] [--json]`.  Each figure is the median of several rounds; what travels between
-machines is the ratio, not the microseconds.  The data plane proper has its benchmark with the fast reflector.
+The data plane proper is measured with sockets and a load (`bench.relays`); this is the agent's side, and the twin's.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pylibsrtp
 
-from relay.core import SystemClock
+from bench.report import Row, reported
 from relay.rtp import (
     AeadSrtp,
     ContentPacker,
@@ -32,21 +26,10 @@ CELLS = 4000
 KEY, SALT = bytes(range(16)), bytes(range(12))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the summary; `target` and `holds` stay empty where a figure is only reported."""
-
-    measure: str
-    target: str | None
-    value: float
-    holds: bool | None
-    how: str
-
-
-def microseconds(work: Callable[[], object]) -> float:
-    """CPU time per cell of `work`, which handles `CELLS` of them: the median of `ROUNDS`."""
+def microseconds(work: Callable[[], object], rounds: int) -> float:
+    """CPU time per cell of `work`, which handles `CELLS` of them: the median of some rounds."""
     found = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         begun = time.process_time()
         work()
         found.append((time.process_time() - begun) / CELLS * 1e6)
@@ -54,7 +37,7 @@ def microseconds(work: Callable[[], object]) -> float:
 
 
 def ours() -> None:
-    """Link encryption and decryption as the reflector and the agents do it."""
+    """Link encryption and decryption as the agents do it."""
     keys = derive_session_keys(KEY, SALT)
     sealer, opener = AeadSrtp(keys), AeadSrtp(keys)
     payload = bytes(LINK_PAYLOAD_SIZE)
@@ -90,49 +73,14 @@ def end_to_end() -> None:
         unpacker.receive(content, 0.0)
 
 
-def measure() -> list[Row]:
-    """All rows."""
-    link, peer, voice = microseconds(ours), microseconds(libsrtp), microseconds(end_to_end)
-    how = f"CPU time per cell, median of {ROUNDS} rounds of {CELLS}"
+def measure(*, quick: bool) -> list[Row]:
+    """All rows; none has a target."""
+    rounds = 3 if quick else ROUNDS
+    link, peer, voice = (microseconds(work, rounds) for work in (ours, libsrtp, end_to_end))
+    how = f"CPU time per cell, median of {rounds} rounds of {CELLS}"
     return [
-        Row("link encryption, there and back, us", None, round(link, 2), None, how),
-        Row("the same by libsrtp, us", None, round(peer, 2), None, how),
-        Row("ratio to libsrtp", None, round(link / peer, 2), None, "same run"),
-        Row("voice frame, both agents' end-to-end layer, us", None, round(voice, 2), None, how),
+        reported("agent: link encryption, there and back, us", link, how),
+        reported("the same by libsrtp (pylibsrtp), us", peer, how),
+        reported("agent: link encryption against libsrtp, times", link / peer, "same run"),
+        reported("agent: voice frame, both ends' end-to-end layer, us", voice, how),
     ]
-
-
-def main() -> None:
-    """Measure, print, and keep the summary."""
-    parser = argparse.ArgumentParser(prog="bench.cells", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("bench-out"))
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    rows = measure()
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    summary = {
-        "commit": commit,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(SystemClock().wall())),
-        "machine": _machine(),
-        "rows": [asdict(row) for row in rows],
-    }
-    options.out.mkdir(exist_ok=True)
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(summary))
-    else:
-        for row in rows:
-            print(f"{row.measure:<50} {row.value:>8}")
-
-
-def _machine() -> str:
-    models = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-    ]
-    return f"{len(models)} x {models[0].partition(':')[2].strip()}" if models else "unknown"
-
-
-if __name__ == "__main__":
-    main()

@@ -62,6 +62,11 @@ step() {
 . "$root/ops/setup/unpack.sh"
 . "$root/ops/setup/python.sh"
 . "$root/ops/setup/environment.sh"
+. "$root/ops/setup/native.sh"
+
+obtain_packages() {
+    if [ "$mode" = unpack ]; then unpack_packages; else install_packages; fi
+}
 
 choose_mode() {
     mode=${BAYONNE_SETUP:-}
@@ -96,7 +101,7 @@ if [ -n "$missing" ]; then
     unpack) say "mode unpack: programs are unpacked beneath .deps, nothing is installed ($chosen)" ;;
     esac
     say "needed:$missing"
-    if [ "$mode" = unpack ]; then unpack_packages; else install_packages; fi
+    obtain_packages
     use_environment
     missing_packages
     [ -z "$missing" ] || fail "these are still not usable:$missing" \
@@ -105,5 +110,6 @@ elif [ ! -e "$deps/env.sh" ]; then
     say "every program needed is on this machine; only libraries for Python are missing"
 fi
 prepare_python
+prepare_native
 write_environment
 if ((SECONDS - began > 1)); then say "ready after $((SECONDS - began)) s"; fi

@@ -40,20 +40,43 @@ unpack_archives() {
 
 # Each program runs with its unpacked libraries, and nothing else on the machine does.
 write_wrappers() {
-    local triplet program path
-    triplet=$(uname -m)-linux-gnu
+    local program path
     mkdir -p "$deps/bin"
-    for program in usr/sbin/tor usr/bin/tor usr/bin/baresip usr/bin/sipp usr/bin/tshark usr/bin/dumpcap usr/bin/python3; do
-        path=$deps/root/$program
-        [ -x "$path" ] || continue
-        cat >"$deps/bin/${program##*/}" <<WRAPPER
+    for program in usr/sbin/tor usr/bin/tor usr/bin/baresip usr/bin/sipp usr/bin/tshark usr/bin/dumpcap usr/bin/python3 usr/bin/rustc; do
+        if [ -x "$deps/root/$program" ]; then write_wrapper "${program##*/}" "$program"; fi
+    done
+    if [ -x "$deps/root/usr/bin/gcc" ]; then
+        link_libraries
+        # shellcheck disable=SC2016 # for the wrapper to expand
+        write_wrapper cc usr/bin/gcc '--sysroot="$here/root" -B"$here/root/usr/bin/"'
+    fi
+}
+
+# The Rust compiler links with cc, for which everything is below .deps/root.  The libraries that this machine runs on are
+# not: they must be its own, so they are linked to from there.
+link_libraries() {
+    local triplet library
+    triplet=$(uname -m)-linux-gnu
+    for library in /lib/$triplet/libgcc_s.so.1 \
+        $(cat "$deps/root/usr/lib/$triplet"/lib[cm].so 2>/dev/null | grep -a -o '/lib[^ ]*\.so\.[0-9]*'); do
+        if [ -e "$library" ] && [ ! -e "$deps/root$library" ]; then
+            mkdir -p "$deps/root${library%/*}"
+            ln -sf "$library" "$deps/root$library"
+        fi
+    done
+}
+
+# write_wrapper NAME PROGRAM [ARGUMENTS]
+write_wrapper() {
+    local triplet
+    triplet=$(uname -m)-linux-gnu
+    cat >"$deps/bin/$1" <<WRAPPER
 #!/bin/sh
 here=\$(CDPATH='' cd -- "\$(dirname -- "\$0")/.." && pwd)
 LD_LIBRARY_PATH="\$here/root/usr/lib/$triplet:\$here/root/lib/$triplet:\$here/root/usr/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 WIRESHARK_DATA_DIR="\$here/root/usr/share/wireshark"
 export LD_LIBRARY_PATH WIRESHARK_DATA_DIR
-exec "\$here/root/$program" "\$@"
+exec "\$here/root/$2" ${3:-} "\$@"
 WRAPPER
-        chmod 755 "$deps/bin/${program##*/}"
-    done
+    chmod 755 "$deps/bin/$1"
 }

@@ -3,6 +3,7 @@
 DESIGN.md sections 1, 4 and 6; RFC 3261 towards phones.  Must never learn what is said: voice passes through it sealed.
 """
 
+from relay.agent.accepted import AcceptedReflectors
 from relay.agent.agent import Agent
 from relay.agent.contacts import Contact, ContactBook
 from relay.agent.events import JsonReporter, ProseReporter, Reporter
@@ -10,6 +11,7 @@ from relay.agent.settings import AgentSettings, ChaffSettings
 from relay.agent.state import StateDirectory
 
 __all__ = [
+    "AcceptedReflectors",
     "Agent",
     "AgentSettings",
     "ChaffSettings",

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 
+from relay.agent.accepted import AcceptedReflectors
 from relay.agent.calls import Calls
 from relay.agent.commands import Tone
 from relay.agent.contacts import ContactBook
@@ -96,7 +97,14 @@ class Agent:
             lost=self._tor_lost,
             back=self._tor_back,
         )
-        self._pool = ReflectorPool(settings.reflectors, clock, entropy)
+        self._pool = ReflectorPool(
+            AcceptedReflectors(settings).at,
+            state,
+            clock,
+            entropy,
+            report=report,
+            line_address=settings.line_address,
+        )
         self._flows = Flows(self._network, settings.contact_points[0], entropy, self._correspondence.receive)
         self._reachability = Reachability(
             self._identity,
@@ -174,7 +182,9 @@ class Agent:
     async def _seek(self) -> None:
         """Once Tor is up for the first time: reflectors and contacts, on their own schedules."""
         await self._network.wait_up()
-        await asyncio.gather(self._pool.run(self._network), self._reachability.run())
+        await asyncio.gather(
+            self._pool.run(self._network, lambda: self._network.up), self._reachability.run()
+        )
 
     async def _follow(self) -> None:
         """Notice contacts that came or went, also by `bayonne contact`."""
@@ -193,7 +203,7 @@ class Agent:
         if not self._network.up:
             return "Tor is not running"
         if not self._pool.ready():
-            return "no reflector is within reach"
+            return "none of your guards takes a line just now"
         return ""
 
     def _tor_lost(self, reason: str) -> None:

@@ -30,11 +30,17 @@ from relay.agent.commands import (
     Unkey,
 )
 from relay.agent.events import Value
+from relay.agent.meeting import NOTHING_IN_COMMON
 
+NOWHERE_TO_MEET = 488
+"""The status of an answer that says: no guard in common, and no trunk (RFC 3261 section 21.4.26)."""
 MEET_SECONDS = 45.0
 """How long after the longest start delay the two lines may take to cross."""
-PEER_SILENCE_SECONDS = 5.0
-"""A peer whose sealed bodies stop arriving, chaff included, is gone."""
+PEER_SILENCE_SECONDS = 8.0
+"""A peer whose sealed bodies stop arriving, chaff included, is gone.  Both lines may be moving to another reflector,
+which takes up to five seconds."""
+UNHEARD_SECONDS = 1.5
+"""After so long without them the phone plays the waiting tone: nobody has to listen to a dead line."""
 FAREWELL_SECONDS = 1.2
 """How long the hang-up tone is heard before the phone is released."""
 BYE_INTERVAL = 0.5
@@ -90,6 +96,8 @@ class Call:
         self._line_wanted = False
         self._opens_at = now
         self._heard_at = now
+        self._unheard = False
+        """Whether the waiting tone is played for a peer that is not heard."""
         self._bye_next: float | None = None
         self._bye_until = 0.0
         self._farewell_at: float | None = None
@@ -105,7 +113,8 @@ class Call:
 
     def deadline(self) -> float | None:
         """When `tick` wants to run next."""
-        silence = self._heard_at + PEER_SILENCE_SECONDS if self.phase is Phase.TALKING else None
+        limit = PEER_SILENCE_SECONDS if self._unheard else UNHEARD_SECONDS
+        silence = self._heard_at + limit if self.phase is Phase.TALKING else None
         moments = (self._deadline, silence, self._bye_next, self._farewell_at, self._settle_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -129,7 +138,11 @@ class Call:
         if status >= 300:
             # Only these three mean anything to a phone; a contact does not choose what else ours is told.
             told = status if status in (486, 603) else 480
-            self._fail(told, {486: "busy", 603: "declined"}.get(told, "not taken"))
+            if status == NOWHERE_TO_MEET:
+                why = NOTHING_IN_COMMON.format(contact=self.contact)
+                self._fail(told, "no reflector in common", explanation=why)
+            else:
+                self._fail(told, {486: "busy", 603: "declined"}.get(told, "not taken"))
             return
         self._phone_answered = True
         self._out(AnswerPhone())
@@ -174,9 +187,15 @@ class Call:
             self._out(SendInCells("ACK"))
         self._tell("crossed")
 
-    def heard(self, now: float) -> None:
-        """Another body of the peer's arrived, voice or chaff."""
+    def heard(self, now: float) -> bool:
+        """Another body of the peer's arrived, voice or chaff.  True when something is to be done about it."""
         self._heard_at = now
+        was_unheard, self._unheard = self._unheard, False
+        if was_unheard and self.phase is Phase.TALKING:
+            self._out(Play(Tone.NONE, now))
+            self._tell("heard-again")
+            return True
+        return False
 
     # -- ends ----------------------------------------------------------------------------------------------------
 
@@ -242,6 +261,13 @@ class Call:
             self._bye_next = None
             self._settle_at = now
 
+    def not_crossed(self, reason: str, now: float) -> None:
+        """The reflector says that the lines will not be crossed, for instance because its trunk is taken, or that they
+        are no longer, because the trunk broke.  The line itself is up, and stays up as after any call."""
+        if self.phase in (Phase.MEETING, Phase.TALKING):
+            self._out(SendNote("BYE"))
+            self._part(now, reason, farewell=True)
+
     def transport_lost(self, reason: str, now: float) -> None:
         """Tor or the contact point is gone.  A call that is not up yet fails here, and nothing goes around it; one
         that is up does not need them any more."""
@@ -264,6 +290,10 @@ class Call:
         if self.phase is Phase.TALKING and now >= self._heard_at + PEER_SILENCE_SECONDS:
             self._out(SendNote("BYE"))
             self._part(now, "the other side went silent", farewell=True)
+        elif self.phase is Phase.TALKING and not self._unheard and now >= self._heard_at + UNHEARD_SECONDS:
+            self._unheard = True
+            self._out(Play(Tone.WAITING, now))
+            self._tell("silence")
         if self._bye_next is not None and now >= self._bye_next:
             self._repeat_bye(now)
         if self._farewell_at is not None and now >= self._farewell_at:
@@ -326,9 +356,10 @@ class Call:
         if self.phase is Phase.PARTING and all(moment is None for moment in waiting):
             self._end(self.reason)
 
-    def _fail(self, status: int, reason: str) -> None:
+    def _fail(self, status: int, reason: str, *, explanation: str = "") -> None:
+        """`explanation` is for the owner, where a phone's display has no room for it."""
         self._out(RefusePhone(status, reason.capitalize()))
-        self._tell("failed", status=status, reason=reason)
+        self._tell("failed", status=status, reason=explanation or reason)
         self._end(reason)
 
     def _end(self, reason: str) -> None:

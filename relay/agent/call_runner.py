@@ -7,6 +7,8 @@ import asyncio
 from typing import assert_never
 
 from relay.agent.call import Call, Phase
+from relay.agent.call_line import CallLine
+from relay.agent.call_voice import CallVoice
 from relay.agent.commands import (
     AnswerPhone,
     HangUpPhone,
@@ -25,25 +27,15 @@ from relay.agent.commands import (
 )
 from relay.agent.contacts import Contact
 from relay.agent.events import Value
-from relay.agent.keyed_voice import KeyedVoice
-from relay.agent.line import BLUR, Line
+from relay.agent.meeting import Meeting
 from relay.agent.phone import PhoneCall
-from relay.agent.phone_leg import SECONDS_PER_PIP, PhoneLeg, countdown
+from relay.agent.phone_leg import SECONDS_PER_PIP, countdown
 from relay.agent.sealed_dialog import SealedDialog
 from relay.agent.surroundings import Surroundings
-from relay.chaff import Pace
 from relay.core import BayonneError, MisuseError, PeerError, get_logger
 from relay.forward_publish import CallKeys, OpenedRing, OutgoingRing
-from relay.media_reflector import BodyReceived, LineClient, LineEvent, LineLost, LineOpened
-from relay.rtp import Kind
-from relay.rtp.cell import TICK
 from relay.sip import Request
 from relay.sip.sdp import SessionDescription
-
-PHONE_SILENCE_SECONDS = 30.0
-"""A phone that sends no voice for so long is asked whether it is still there."""
-
-GOODBYE_SECONDS = 0.5
 
 _log = get_logger("call")
 
@@ -74,21 +66,13 @@ class CallRunner:
         self.phone: PhoneCall | None = None
         self.answer_for_phone: SessionDescription | None = None
         self.answer_for_peer: SessionDescription | None = None
-        self.reflector = ""
+        self.meeting: Meeting | None = None
         self._around = surroundings
-        self._join_code = b""
-        self.leg = PhoneLeg(
-            surroundings.entropy, surroundings.clock, surroundings.tones, self._voice_from_phone
-        )
-        self._voice: KeyedVoice | None = None
-        self._line: Line | None = None
-        self._line_task: asyncio.Task[None] | None = None
+        self.voice = CallVoice(surroundings, lambda: self.call.phase is Phase.TALKING, self._dialog_in_cells)
+        self.leg = self.voice.leg
+        self.line = CallLine(surroundings, call, self.voice, pump=self.pump, probe=self._probe)
         self._timer: asyncio.TimerHandle | None = None
         self._bye: Request | None = None
-        self._heard: set[str] = set()
-        self._phone_heard_at = self._now()
-        self._lost_cells = 0
-        self._cells_received = 0
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -111,12 +95,14 @@ class CallRunner:
 
     def keyed(self, keys: CallKeys) -> None:
         """Both messages are known: from now on every cell of the line is sealed for the peer."""
-        self._voice = KeyedVoice(keys)
+        self.voice.key(keys)
 
-    def take_over(self, join_code: bytes, reflector: str) -> None:
-        """Where and under which code the caller proposes to meet."""
-        self._join_code = join_code
-        self.reflector = reflector
+    def take_over(self, join_code: bytes, meeting: Meeting | None) -> None:
+        """Under which code the lines meet, and for a callee where."""
+        self.line.join_code = join_code
+        self.meeting = meeting
+        if meeting is not None:
+            self.line.reflector, self.line.over_trunk = meeting.own, bool(meeting.via)
 
     def decline(self, status: int) -> None:
         """Say no to a ring before any phone rang."""
@@ -135,6 +121,10 @@ class CallRunner:
     def transport_lost(self, reason: str) -> None:
         self.call.transport_lost(reason, self._now())
         self.pump()
+
+    def _probe(self) -> None:
+        if self.phone is not None:
+            self.phone.probe(self._now())
 
     def _tick(self) -> None:
         self._timer = None
@@ -172,22 +162,25 @@ class CallRunner:
             case SendInCells(what):
                 self._send_in_cells(what)
             case OpenLine(at):
-                self._line_task = self._around.spawn("line", self._hold_line(at))
+                self.line.open(at)
             case ReleaseLine(at):
-                self._release_line(at)
+                self.line.release(at)
             case Unkey():
-                self._unkey()
+                # The line, while it lingers, carries nothing but random bytes.  It stays crossed: the reflector is not
+                # told that the call ended, nor who hung up.
+                self.voice.forget()
             case _:
                 assert_never(output)
 
     def _tell(self, event: str, fields: dict[str, Value]) -> None:
         if event == "call-ended":
-            self._unkey()
+            self.voice.forget()
             if self.ring_task is not None:
                 self.ring_task.cancel()
             self.ring = self.opened = None
             self.leg.close()
-            fields = {**fields, "lost_cells": self._lost_cells, "cells_received": self._cells_received}
+            counts = {"lost_cells": self.voice.lost_cells, "cells_received": self.voice.cells_received}
+            fields = {**fields, **counts}
         self._around.report(event, **fields)
 
     def _play(self, tone: Tone, seconds: float) -> None:
@@ -203,7 +196,7 @@ class CallRunner:
         if opened is None:
             return
         session = self.answer_for_peer if status < 300 else None
-        sip = self.dialog.answer(status, session, self.reflector)
+        sip = self.dialog.answer(status, session, self.meeting)
         try:
             body, keys = opened.seal_answer(self._around.identity, sip, self._around.entropy)
         except (PeerError, MisuseError):
@@ -239,13 +232,10 @@ class CallRunner:
             self.transport_lost(str(error))
 
     def _send_in_cells(self, what: str) -> None:
-        if self._voice is None:
-            return
-        if what == "200":
-            if self._bye is not None:
-                self._voice.packer.offer_control(self.dialog.confirm(self._bye))
-        else:
-            self._voice.packer.offer_control(self.dialog.request(what))
+        if what != "200":
+            self.voice.say(self.dialog.request(what))
+        elif self._bye is not None:
+            self.voice.say(self.dialog.confirm(self._bye))
 
     def _dialog_in_cells(self, data: bytes) -> None:
         try:
@@ -259,119 +249,3 @@ class CallRunner:
         elif what == "200":
             self.call.bye_confirmed(self._now())
         self.pump()
-
-    # -- the line ------------------------------------------------------------------------------------------------
-
-    async def _hold_line(self, at: float) -> None:
-        around = self._around
-        await asyncio.sleep(max(0.0, at - self._now()))
-        around.report("line-opening")
-        try:
-            descriptor, ticket = around.pool.take(self.reflector)
-            client = LineClient(descriptor, ticket, around.entropy, join_code=self._join_code)
-            self._line = Line(
-                client,
-                (descriptor.udp_host, descriptor.udp_port),
-                local_address=around.line_address,
-                pace=Pace.at_random(TICK, around.entropy, blur=BLUR),
-                entropy=around.entropy,
-                clock=around.clock,
-                source=self._next_body,
-                on_event=self._line_event,
-            )
-            await _run_to_the_end(self._line)
-        except BayonneError as error:
-            self.call.line_lost(str(error), self._now())
-            self.pump()
-        finally:
-            self._line = None
-            around.report("line-closed")
-
-    def _release_line(self, at: float) -> None:
-        async def release() -> None:
-            await asyncio.sleep(max(0.0, at - self._now()))
-            if self._line is not None:
-                self._line.release()
-
-        if self._line is not None:
-            self._around.spawn("release", release())
-        elif self._line_task is not None:
-            # Not open yet: then it never opens, and shows nobody anything.
-            self._line_task.cancel()
-
-    def _line_event(self, event: LineEvent) -> None:
-        match event:
-            case LineOpened():
-                self.call.line_open()
-            case LineLost(reason):
-                if self._line is not None and not self._line.client.opened:
-                    self._around.pool.distrust(self.reflector)
-                self.call.line_lost(reason, self._now())
-            case BodyReceived(body):
-                self._body(body)
-                return
-            case _:
-                return
-        self.pump()
-
-    def _next_body(self) -> bytes | None:
-        voice = self._voice
-        return None if voice is None else voice.next_body()
-
-    def _body(self, body: bytes) -> None:
-        voice = self._voice
-        now = self._now()
-        datagrams = None if voice is None else voice.open(body, now)
-        if voice is None or datagrams is None:
-            return
-        if voice.received == 1:
-            self.call.crossed(now)
-            self.pump()
-        else:
-            self.call.heard(now)
-            self._watch_phone(now)
-        for datagram in datagrams:
-            if datagram.kind is Kind.VOICE:
-                self._first("received")
-                self.leg.hear(datagram.data)
-            elif datagram.kind is Kind.CONTROL:
-                self._dialog_in_cells(datagram.data)
-
-    def _voice_from_phone(self, packet: bytes) -> None:
-        self._phone_heard_at = self._now()
-        # Not before the lines met: what would wait then would be heard late for the whole call.
-        if self._voice is not None and self.call.phase is Phase.TALKING:
-            self._first("sent")
-            self._voice.packer.offer_voice(packet)
-
-    def _watch_phone(self, now: float) -> None:
-        """A phone that says nothing for long is asked whether it is still there: over UDP it may just be gone."""
-        if now - self._phone_heard_at > PHONE_SILENCE_SECONDS and self.phone is not None:
-            self._phone_heard_at = now
-            self.phone.probe(now)
-
-    def _first(self, direction: str) -> None:
-        if direction not in self._heard:
-            self._heard.add(direction)
-            self._around.report("voice", direction=direction)
-
-    def _unkey(self) -> None:
-        """Forget the keys; the line, while it lingers, carries nothing but random bytes.
-
-        It stays crossed: the reflector is not told that the call ended, nor who hung up.
-        """
-        if self._voice is not None:
-            self._lost_cells, self._cells_received = self._voice.lost, self._voice.received
-            self._voice = None
-
-
-async def _run_to_the_end(line: Line) -> None:
-    """Run a line; one that is cancelled, because the agent stops, still says goodbye to the reflector."""
-    task = asyncio.ensure_future(line.run())
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        line.release()
-        await asyncio.wait((task,), timeout=GOODBYE_SECONDS)
-        task.cancel()
-        raise

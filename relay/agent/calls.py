@@ -4,9 +4,10 @@ import asyncio
 import re
 from collections.abc import Callable
 
-from relay.agent.call import SETTLE_SECONDS, Call, Phase, Side
+from relay.agent.call import NOWHERE_TO_MEET, SETTLE_SECONDS, Call, Phase, Side
 from relay.agent.call_runner import CallRunner
 from relay.agent.contacts import Contact, ContactBook, Whereabouts
+from relay.agent.meeting import NOTHING_IN_COMMON
 from relay.agent.phone import (
     Answered,
     Cancelled,
@@ -122,7 +123,7 @@ class Calls:
             return
         join_code = self._around.entropy.token(JOIN_CODE_SIZE)
         runner = self._runner(Side.CALLER, contact, self._dialog(contact), self._ring_seconds)
-        runner.take_over(join_code, "")
+        runner.take_over(join_code, None)
         runner.phone = phone
         self._runners.append(runner)
         runner.pump()
@@ -144,10 +145,9 @@ class Calls:
             runner.answer_for_phone = answer_phone(
                 phone_offer, address=around.media_host, port=port, session_id=1
             )
-            reflectors = around.pool.ready()
-            if not reflectors:
-                raise TransportUnavailable("no reflector is within reach")
-            runner.offered = tuple(reflectors[:MAX_REFLECTORS])
+            runner.offered = around.pool.offer()[:MAX_REFLECTORS]
+            if not runner.offered:
+                raise TransportUnavailable("none of your guards takes a line just now")
             offer = neutral_offer(address=NOWHERE, port=9, session_id=1)
             sip = runner.dialog.invite(offer, runner.offered, join_code, self._ring_seconds)
             body, runner.ring = seal_ring(
@@ -216,9 +216,15 @@ class Calls:
 
     def _take_answer(self, runner: CallRunner, answer: Answer, keys: CallKeys) -> None:
         if answer.status < 300:
-            if answer.reflector not in runner.offered:
+            meeting = answer.meeting
+            if meeting is None or meeting.callers not in runner.offered:
                 raise PeerError("a reflector that was not offered")
-            runner.reflector = answer.reflector
+            if meeting.via:
+                runner.line.trunk = self._around.pool.trunk(meeting.via, meeting.own)
+                runner.line.over_trunk = True
+                if runner.line.trunk is None:
+                    raise PeerError("a trunk that is not there")
+            runner.line.reflector = meeting.callers
             runner.keyed(keys)
         runner.ring = None
         runner.call.answered_by_peer(answer.status, self._now())
@@ -247,18 +253,18 @@ class Calls:
         invitation = dialog.read_invite(opened.sip)
         ring_seconds = max(1.0, min(self._ring_seconds, invitation.expires) - HEAD_START)
         runner = self._runner(Side.CALLEE, contact, dialog, ring_seconds, opened=opened)
-        common = [name for name in invitation.reflectors if name in around.pool.ready()]
-        runner.take_over(invitation.join_code, around.entropy.choice(common) if common else "")
+        meeting = around.pool.meeting(invitation.reflectors)
         # In this order: a ring that could never become a call must not tell whether another call is on.
-        if not common:
+        if meeting is None:
             around.report(
-                "failed", status=NOBODY_THERE, reason=f"{contact.name} shares no reflector with you"
+                "failed", status=NOWHERE_TO_MEET, reason=NOTHING_IN_COMMON.format(contact=contact.name)
             )
-            runner.decline(NOBODY_THERE)
+            runner.decline(NOWHERE_TO_MEET)
         elif any(other.call.phase is not Phase.PARTING for other in self._active()):
             around.report("missed", contact=contact.name)
             runner.decline(486)
         else:
+            runner.take_over(invitation.join_code, meeting)
             self._runners.append(runner)
             around.spawn("alert", self._alert(runner))
 

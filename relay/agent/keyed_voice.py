@@ -9,6 +9,7 @@ class KeyedVoice:
 
     def __init__(self, keys: CallKeys) -> None:
         self.packer = ContentPacker()
+        self.join_code = keys.join_code
         self._unpacker = ContentUnpacker()
         self._sealer = EndToEndSealer(keys.send)
         self._opener = EndToEndOpener(keys.receive)

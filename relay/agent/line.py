@@ -5,18 +5,12 @@ sends it, at its moment, is `relay.agent.pacer`, a process that nothing disturbs
 """
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from relay.agent.pacer import RECORD
+from relay.agent.line_path import LinePath, source_address
 from relay.chaff import Pace
-from relay.core import Child, Clock, Entropy, TransportUnavailable, get_logger, spawn
-from relay.media_reflector import LineClient, LineEvent, LineLost
-from relay.rtp.cell import CELL_SIZE
+from relay.core import Clock, Entropy, TransportUnavailable, get_logger
+from relay.media_reflector import LineClient, LineEvent, LineLost, LossCause
 
 SEAL_AHEAD = 0.010
 """Seconds before its departure at which a cell is sealed and handed to the pacer."""
@@ -27,14 +21,11 @@ BLUR = 0.002
 START_UP = 0.1
 """Seconds given to the pacer before the first cell is due, so that the first ones do not leave in a burst."""
 
-DRAIN_AT_ONCE = 32
-"""Datagrams read in one go: a reflector that floods must not keep our own cells from leaving."""
+SUSPICIOUS_SILENCE = 0.7
+"""Seconds without a cell after which we look whether this machine has another address now; a line is lost after 1.5."""
+LOOK_EVERY = 0.1
 
-_END_SECONDS = 2.0
-_PACER = Path(__file__).with_name("pacer.py")
-
-_IP_MTU_DISCOVER = 10
-_IP_PMTUDISC_PROBE = 3
+_NEVER_OPEN = (LossCause.UNANSWERED, LossCause.BUSY)
 
 _log = get_logger("line")
 
@@ -68,63 +59,71 @@ class Line:
         self._on_event = on_event
         self._lost = False
         self._complained = False
+        self._look_at = 0.0
+        self._left: set[asyncio.Task[None]] = set()
+        """Paths that the line has moved away from, while they end."""
 
     async def run(self) -> None:
-        """Keep the line up until it was closed or lost.  Raises `TransportUnavailable` when it cannot be had."""
-        with self._open() as endpoint:
-            pacer = self._start_pacer(endpoint)
-            loop = asyncio.get_running_loop()
-            loop.add_reader(endpoint.fileno(), self._drain, endpoint)
-            try:
-                await self._emit(pacer)
-            finally:
-                loop.remove_reader(endpoint.fileno())
-                await _end(pacer)
+        """Keep the line up until it was closed, or its handshake was never answered.
+
+        One that falls silent later keeps its pace: what becomes of it is for others to decide.  Raises
+        `TransportUnavailable` when it cannot be had.
+        """
+        self._path = self._open(self._local_address)
+        try:
+            await self._emit()
+        finally:
+            await asyncio.gather(self._path.close(), *self._left)
 
     def release(self) -> None:
         """Say goodbye to the reflector in the next cells, then stop."""
         self.client.close()
 
-    def _open(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._reflector[0] else socket.AF_INET
-        endpoint = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            endpoint.setblocking(False)
-            if family == socket.AF_INET:
-                # No fragmentation, and no counter in the IP header that would tell this machine's lines apart.
-                endpoint.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
-            endpoint.bind((self._local_address, 0))
-            endpoint.connect(self._reflector)
-        except OSError:
-            endpoint.close()
-            raise TransportUnavailable("no socket for a line; check line_address") from None
-        return endpoint
+    def _open(self, local_address: str) -> LinePath:
+        return LinePath(self._reflector, local_address, self._receive)
 
-    def _start_pacer(self, endpoint: socket.socket) -> Child:
-        number = endpoint.fileno()
-        arguments = [sys.executable, "-I", "-S", "-u", str(_PACER), str(number)]
-        pacer = spawn(arguments, stdin=subprocess.PIPE, keep=[number])
-        assert pacer.stdin is not None
-        os.set_blocking(pacer.stdin.fileno(), False)
-        return pacer
-
-    async def _emit(self, pacer: Child) -> None:
-        assert pacer.stdin is not None
-        pipe = pacer.stdin.fileno()
-        index = self._pace.index(self._clock.monotonic() + START_UP) + 1
+    async def _emit(self) -> None:
+        index = self._first()
         while not self.client.closed and not self._lost:
             departure = self._pace.departure(index)
             await self._sleep_until(departure - SEAL_AHEAD)
+            if self._move():
+                index = self._first()
+                continue
             self._submit()
-            try:
-                os.write(
-                    pipe,
-                    RECORD.pack(self._pace.blurred(index, self._entropy), self.client.next_cell(departure)),
-                )
-            except OSError:
-                raise TransportUnavailable("the sender of a line's cells ended") from None
+            self._path.send(self._pace.blurred(index, self._entropy), self.client.next_cell(departure))
             self._deliver(self.client.events())
             index = max(index, self._pace.index(self._clock.monotonic())) + 1
+
+    def _first(self) -> int:
+        """The first departure for which a sender that was just started is ready."""
+        return self._pace.index(self._clock.monotonic() + START_UP) + 1
+
+    def _move(self) -> bool:
+        """Go on from this machine's new address, if it has one and the old one does not work any more.
+
+        An address that was set by hand is kept, whatever happens to it.
+        """
+        now = self._clock.monotonic()
+        troubled = self._path.no_way or self.client.silence(now) >= SUSPICIOUS_SILENCE
+        if self._local_address or not troubled or now < self._look_at:
+            return False
+        self._look_at = now + LOOK_EVERY
+        source = source_address(self._reflector)
+        if source is None or source == self._path.source:
+            return False
+        try:
+            path = self._open(source)
+        except TransportUnavailable:
+            return False
+        task = asyncio.create_task(self._path.close())
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+        self._path = path
+        # Another slot in the tick too: whoever watches both networks would know the line again by it.
+        self._pace = Pace.at_random(self._pace.tick, self._entropy, blur=self._pace.blur)
+        self.client.move()
+        return True
 
     def _submit(self) -> None:
         """Whatever goes wrong at the source, the cell leaves: with random bytes."""
@@ -141,17 +140,12 @@ class Line:
             self._complained = True
             _log.error("a line goes on without its call", kind=type(error).__name__)
 
-    def _drain(self, endpoint: socket.socket) -> None:
-        for _ in range(DRAIN_AT_ONCE):
-            try:
-                datagram = endpoint.recv(CELL_SIZE + 1)
-            except OSError:
-                return
-            self._deliver(self.client.receive(datagram, self._clock.monotonic()))
+    def _receive(self, datagram: bytes) -> None:
+        self._deliver(self.client.receive(datagram, self._clock.monotonic()))
 
     def _deliver(self, events: list[LineEvent]) -> None:
         for event in events:
-            if isinstance(event, LineLost):
+            if isinstance(event, LineLost) and event.cause in _NEVER_OPEN:
                 self._lost = True
             try:
                 self._on_event(event)
@@ -162,17 +156,3 @@ class Line:
         delay = moment - self._clock.monotonic()
         if delay > 0:
             await asyncio.sleep(delay)
-
-
-async def _end(pacer: Child) -> None:
-    """Let the last cells out, then be sure that the process is gone."""
-    assert pacer.stdin is not None
-    pacer.stdin.close()
-    try:
-        await asyncio.to_thread(pacer.wait, _END_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        if pacer.poll() is None:
-            pacer.kill()
-            pacer.wait()

@@ -6,11 +6,12 @@ takes longer to encode.  So the one thing that happens at a departure happens he
 next cell, well ahead of its time.
 
 Takes the number of a connected UDP socket, then records on standard input until its end: the moment of departure
-(CLOCK_MONOTONIC seconds, as a double) and a cell.  It imports nothing of this project, to be small and to start fast,
-and therefore reads the clock itself.
+(CLOCK_MONOTONIC seconds, as a double) and a cell.  Says nothing but one byte for each cell that has no way out.  It
+imports nothing of this project, to be small and to start fast, and therefore reads the clock itself.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -20,6 +21,8 @@ from io import RawIOBase
 
 CELL_SIZE = 160
 RECORD = struct.Struct(f"=d{CELL_SIZE}s")
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
+"""What a cell meets whose socket is bound to an address that this machine has no more, or no way from."""
 
 
 def main() -> None:
@@ -29,14 +32,24 @@ def main() -> None:
     """
     endpoint = socket.socket(fileno=int(sys.argv[1]))
     _ask_for_punctuality()
+    os.set_blocking(1, False)
     # Unbuffered: a buffer would wait for more cells than one.
     with open(0, "rb", buffering=0, closefd=False) as records:
         while (record := _read(records, RECORD.size)) is not None:
             departure, cell = RECORD.unpack(record)
             time.sleep(max(0.0, departure - time.monotonic()))
-            # A refused port shows itself as silence, which the line measures.
-            with contextlib.suppress(OSError):
+            try:
                 endpoint.send(cell)
+            except OSError as error:
+                # A refused port shows itself as silence, which the line measures.
+                if error.errno in NO_WAY:
+                    _tell()
+
+
+def _tell() -> None:
+    """One byte on standard output, if there is room: the line may want to leave from elsewhere."""
+    with contextlib.suppress(OSError):
+        os.write(1, b"!")
 
 
 def _ask_for_punctuality() -> None:

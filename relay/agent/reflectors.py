@@ -1,24 +1,39 @@
-"""The reflectors that this agent's owner accepted, with tickets fetched ahead of any call.
+"""The agent's guards: which they are, and what is at hand of each before anybody calls.
 
-Guards (three of a signed list, kept for months) and trunks are not built yet: here every accepted reflector may be
-used, and no other ever is.
+Lines are opened at guards and nowhere else (`relay.agent.guards`); of a guard's backup, where the owner accepted that
+too, the descriptor is kept, so that a line can go on there when the guard dies.
 """
 
 import asyncio
+import contextlib
 import hashlib
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-from relay.core import BayonneError, Clock, Entropy, TransportUnavailable, get_logger
-from relay.media_reflector import Descriptor, ReflectorReference, Ticket, fetch_descriptor, fetch_ticket
+from relay.agent.accepted import Accepted, Reader
+from relay.agent.at_hand import AtHand
+from relay.agent.events import Reporter
+from relay.agent.guards import Guards
+from relay.agent.meeting import Meeting, choose_meeting
+from relay.agent.state import StateDirectory
+from relay.agent.way_out import ip_versions
+from relay.core import (
+    BayonneError,
+    Clock,
+    ConfigurationError,
+    Entropy,
+    RefusedByPolicy,
+    TransportUnavailable,
+    get_logger,
+)
+from relay.media_reflector import ComeAgainLater, Descriptor, ReflectorReference, Ticket, fetch_ticket
 from relay.wire import OnionDialer
 
-TICKETS_AHEAD = 2
-TICKET_MARGIN = 90.0
-"""Seconds before its expiry at which an unused ticket is replaced."""
-DESCRIPTOR_AGE = 6 * 3600.0
 RETRY_FIRST = 1.0
 RETRY_LAST = 120.0
+COME_AGAIN_MOST = 600.0
+"""Seconds that a reflector can put us off by at most."""
+REVIEW_EVERY = 600.0
+"""Seconds, at most, between two looks at lists and guards."""
 
 _log = get_logger("reflectors")
 
@@ -28,112 +43,190 @@ def reflector_id(identity: bytes) -> str:
     return hashlib.sha256(b"bayonne reflector id" + identity).hexdigest()[:32]
 
 
-@dataclass(slots=True)
-class _Reflector:
-    reference: ReflectorReference
-    descriptor: Descriptor | None = None
-    fetched_at: float = 0.0
-    tickets: deque[Ticket] = field(default_factory=deque)
-    wanted: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class ReflectorPool:
-    """Keeps a descriptor and a few tickets of each accepted reflector at hand."""
+    """Keeps a descriptor and a few tickets of each guard at hand.
 
-    def __init__(self, references: tuple[str, ...], clock: Clock, entropy: Entropy) -> None:
-        parsed = [ReflectorReference.parse(text) for text in references]
-        self._reflectors = {reflector_id(reference.identity): _Reflector(reference) for reference in parsed}
+    `accepted` says what the owner accepts; `line_address` is the setting of that name.  Raises `ConfigurationError`
+    when there is nothing to draw guards from and a list is to blame.
+    """
+
+    def __init__(
+        self,
+        accepted: Reader,
+        state: StateDirectory,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        report: Reporter,
+        line_address: str = "",
+    ) -> None:
+        self._read_accepted = accepted
+        self._state = state
         self._clock = clock
         self._entropy = entropy
+        self._report = report
+        self._versions = ip_versions(line_address)
+        self._guards = Guards(state.guards(), entropy)
+        self._accepted = Accepted({})
+        self._reflectors: dict[str, AtHand] = {}
+        """The guards that may be used, by id."""
         self._changed = asyncio.Event()
+        self._dialer: OnionDialer | None = None
+        self.review()
+        if not self._accepted.references and self._accepted.troubles:
+            raise ConfigurationError(f"reflector_lists: {self._accepted.troubles[0]}")
+
+    # -- what calls ask ------------------------------------------------------------------------------------------
 
     def ready(self) -> list[str]:
-        """The ids of the reflectors at which a line could be opened now."""
-        now = self._clock.monotonic()
-        return [
-            name
-            for name, reflector in self._reflectors.items()
-            if reflector.descriptor is not None and any(ticket.expires > now for ticket in reflector.tickets)
-        ]
+        """The ids of the guards at which a line could be opened now."""
+        return [name for name, reflector in self._reflectors.items() if reflector.ready]
+
+    def offer(self) -> tuple[str, ...]:
+        """As `ready`, in an order that says nothing."""
+        left, shuffled = self.ready(), []
+        while left:
+            shuffled.append(left.pop(self._entropy.below(len(left))))
+        return tuple(shuffled)
+
+    def meeting(self, offered: Sequence[str]) -> Meeting | None:
+        """Where to meet a caller who offered these ids; None when there is nowhere."""
+        return choose_meeting(offered, {name: self._trunks(name) for name in self.ready()}, self._entropy)
+
+    def trunk(self, own: str, other: str) -> bytes | None:
+        """The identity of the reflector `other`, where our guard `own` keeps a trunk with it."""
+        return self._trunks(own).get(other)
 
     async def wait_ready(self) -> None:
-        """Return once at least one reflector can be used."""
+        """Return once at least one guard can be used."""
         while not self.ready():
             self._changed.clear()
             await self._changed.wait()
 
     def take(self, name: str) -> tuple[Descriptor, Ticket]:
         """A ticket for one line; single use.  Raises `TransportUnavailable`."""
+        if (reflector := self._reflectors.get(name)) is None:
+            raise TransportUnavailable("no ticket for the reflector")
+        return reflector.take()
+
+    def backup(self, name: str) -> Descriptor | None:
+        """The descriptor of the guard's backup, where the owner accepted that and it was fetched."""
         reflector = self._reflectors.get(name)
+        return None if reflector is None else reflector.backup
+
+    def known(self, identity: bytes) -> Descriptor | None:
+        """The descriptor of that reflector, where it is a guard or a guard's accepted backup."""
+        for reflector in self._reflectors.values():
+            for descriptor in (reflector.descriptor, reflector.backup):
+                if descriptor is not None and descriptor.identity == identity:
+                    return descriptor
+        return None
+
+    async def take_soon(self, name: str, patience: float) -> tuple[Descriptor, Ticket]:
+        """As `take`, waiting at most `patience` seconds for a ticket to come.  Raises `TransportUnavailable`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while name not in self.ready():
+                    self._changed.clear()
+                    await self._changed.wait()
+        return self.take(name)
+
+    async def fetch_at(self, descriptor: Descriptor) -> Ticket:
+        """A ticket of a reflector of which none is kept at hand.  Raises `BayonneError`, `OSError`."""
+        if self._dialer is None:
+            raise TransportUnavailable("no way to a reflector yet")
+        isolation = self._entropy.token(8).hex()
         now = self._clock.monotonic()
-        if reflector is not None and reflector.descriptor is not None:
-            while reflector.tickets:
-                ticket = reflector.tickets.popleft()
-                reflector.wanted.set()
-                if ticket.expires > now:
-                    return reflector.descriptor, ticket
-        raise TransportUnavailable("no ticket for the reflector")
+        return await fetch_ticket(self._dialer, descriptor, self._entropy, isolation=isolation, now=now)
 
     def distrust(self, name: str) -> None:
         """A line there did not open: what is known of the reflector may be from before it started anew."""
+        if (reflector := self._reflectors.get(name)) is not None:
+            reflector.forget()
+
+    def _trunks(self, name: str) -> dict[str, bytes]:
+        """The identities of the reflectors that a guard keeps a trunk with, by id."""
         reflector = self._reflectors.get(name)
-        if reflector is not None:
-            reflector.descriptor = None
-            reflector.tickets.clear()
-            reflector.wanted.set()
+        if reflector is None or reflector.descriptor is None:
+            return {}
+        return {reflector_id(identity): identity for identity, _ in reflector.descriptor.trunks}
 
-    async def run(self, dialer: OnionDialer) -> None:
-        """Keep everything fresh, until cancelled."""
+    # -- guards --------------------------------------------------------------------------------------------------
+
+    def review(self) -> None:
+        """Look at lists and guards again: drop what is over, draw what is missing."""
+        wall = self._clock.wall()
+        accepted = self._read_accepted(wall)
+        for trouble in accepted.troubles:
+            if trouble not in self._accepted.troubles:
+                self._report("reflector-list", why=trouble)
+        self._accepted = accepted
+        pending = accepted.pending(self._guards.identities)
+        self._keep_if(self._guards.choose(accepted.references, wall, pending=pending))
+        before, self._reflectors = self._reflectors, {}
+        for identity in self._guards.identities:
+            if places := accepted.places(identity):
+                name = reflector_id(identity)
+                known = before.get(name)
+                if known is None or known.reference not in places:
+                    known = AtHand(places[0], self._versions, self._clock, self._entropy, self._changed)
+                self._reflectors[name] = known
+
+    def _keep_if(self, changed: bool) -> None:
+        if changed:
+            self._state.keep_guards(self._guards.kept)
+
+    def _note(self, identity: bytes, *, reached: bool) -> None:
+        note = self._guards.reached if reached else self._guards.missed
+        self._keep_if(note(identity, self._clock.wall()))
+
+    # -- fetching ------------------------------------------------------------------------------------------------
+
+    async def run(self, dialer: OnionDialer, online: Callable[[], bool] = lambda: True) -> None:
+        """Keep everything fresh, until cancelled.  `online` says whether there is a way to any reflector at all: while
+        there is none, that is no guard's fault."""
+        self._dialer = dialer
+        keepers: dict[AtHand, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
-            for reflector in self._reflectors.values():
-                group.create_task(self._keep(reflector, dialer))
+            while True:
+                used = set(self._reflectors.values())
+                for gone in keepers.keys() - used:
+                    keepers.pop(gone).cancel()
+                for added in used - keepers.keys():
+                    keepers[added] = group.create_task(self._keep(added, dialer, online))
+                await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * REVIEW_EVERY)
+                self.review()
 
-    async def _keep(self, reflector: _Reflector, dialer: OnionDialer) -> None:
+    async def _keep(self, reflector: AtHand, dialer: OnionDialer, online: Callable[[], bool]) -> None:
+        identity = reflector.reference.identity
         retry = RETRY_FIRST
         while True:
             try:
-                await self._refresh(reflector, dialer)
+                await reflector.refresh(dialer)
+            except ComeAgainLater as error:
+                self._note(identity, reached=True)
+                # At the moment that it named or later, and not together with everybody else it put off.
+                await asyncio.sleep(min(error.seconds * self._entropy.uniform(1.0, 1.5), COME_AGAIN_MOST))
+                continue
             except (BayonneError, OSError) as error:
                 why = str(error) if isinstance(error, BayonneError) else "the connection broke"
                 _log.info("a reflector is out of reach", why=why)
+                if online():
+                    self._note(identity, reached=isinstance(error, RefusedByPolicy))
+                    reflector.look_elsewhere(self._accepted.places(identity))
                 await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * retry)
                 retry = min(2 * retry, RETRY_LAST)
                 continue
             retry = RETRY_FIRST
-            self._changed.set()
-            reflector.wanted.clear()
-            if len(reflector.tickets) >= TICKETS_AHEAD:
-                wait = max(1.0, reflector.tickets[0].expires - TICKET_MARGIN - self._clock.monotonic())
-                try:
-                    # A random moment, so that fetching does not follow a call or a clock of its own.  Not
-                    # asyncio.wait_for, which before Python 3.12 loses a cancellation that comes with the event.
-                    async with asyncio.timeout(self._entropy.uniform(0.5, 1.0) * wait):
-                        await reflector.wanted.wait()
-                    await asyncio.sleep(self._entropy.uniform(0.0, 10.0))
-                except TimeoutError:
-                    pass
+            # A guard without an address for us is as good as gone.
+            self._note(identity, reached=not reflector.without_address)
+            if (backup := self._accepted_backup(reflector)) is not None:
+                await reflector.refresh_backup(backup, dialer)
+            await reflector.wait_wanted()
 
-    async def _refresh(self, reflector: _Reflector, dialer: OnionDialer) -> None:
-        now = self._clock.monotonic()
-        if reflector.descriptor is None or now - reflector.fetched_at > DESCRIPTOR_AGE:
-            reflector.descriptor = await fetch_descriptor(
-                dialer, reflector.reference, isolation=self._isolation(), wall=self._clock.wall()
-            )
-            reflector.fetched_at = now
-        while reflector.tickets and reflector.tickets[0].expires - TICKET_MARGIN <= now:
-            reflector.tickets.popleft()
-        while len(reflector.tickets) < TICKETS_AHEAD:
-            # Each ticket on a circuit of its own, so that the reflector cannot link one to the next.
-            reflector.tickets.append(
-                await fetch_ticket(
-                    dialer,
-                    reflector.descriptor,
-                    self._entropy,
-                    isolation=self._isolation(),
-                    now=self._clock.monotonic(),
-                )
-            )
-            self._changed.set()
-
-    def _isolation(self) -> str:
-        return self._entropy.token(8).hex()
+    def _accepted_backup(self, reflector: AtHand) -> ReflectorReference | None:
+        """The backup that a guard names, where the owner accepted it: a guard must not send us anywhere it likes."""
+        if reflector.descriptor is None or not reflector.descriptor.backup:
+            return None
+        reference = ReflectorReference.parse(reflector.descriptor.backup)
+        return reference if reference in self._accepted.places(reference.identity) else None

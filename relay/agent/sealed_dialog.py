@@ -1,13 +1,14 @@
 """The real SIP dialog of one call, as it travels inside sealed messages and inside cells (RFC 3261 sections 12, 23.4).
 
-Its SDP carries two attributes of ours: the reflectors at which the caller can open a line, and the join code that
-crosses the two lines.
+Its SDP carries attributes of ours: the reflectors at which the caller can open a line, the join code that crosses the
+two lines, and in the answer where each side opens its own.
 """
 
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from relay.agent.meeting import Meeting
 from relay.core import Entropy, PeerError
 from relay.sip import CSeq, Headers, NameAddr, Request, Response, parse_message, response_to
 from relay.sip.sdp import SessionDescription
@@ -17,6 +18,9 @@ MAX_REFLECTORS = 3
 LARGEST_MESSAGE = 4096
 
 REFLECTOR_ATTRIBUTE = "x-bayonne-reflector"
+"""In an offer, a guard of the caller's; in an answer, the one of them at which the caller opens her line."""
+TRUNK_ATTRIBUTE = "x-bayonne-trunk"
+"""In an answer, the callee's guard, where a trunk leads to it; without one, both lines are at the same reflector."""
 JOIN_ATTRIBUTE = "x-bayonne-join"
 
 _VIA_HOST = "sealed.invalid"
@@ -35,11 +39,11 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the sealed answer says; `session` and `reflector` only with a 2xx."""
+    """What the sealed answer says; `session` and `meeting` only with a 2xx."""
 
     status: int
     session: SessionDescription | None
-    reflector: str
+    meeting: Meeting | None
 
 
 class SealedDialog:
@@ -83,14 +87,16 @@ class SealedDialog:
         self._check(message.headers, "INVITE", ours_in="From")
         self._peer_tag = _tag(message.headers, "To")
         if message.status >= 300:
-            return Answer(message.status, None, "")
+            return Answer(message.status, None, None)
         session = SessionDescription.parse(message.body)
         if not session.media:
             raise PeerError("no media", "RFC 3264 section 6")
         reflectors = _values(session, REFLECTOR_ATTRIBUTE)
-        if len(reflectors) != 1:
+        trunks = _values(session, TRUNK_ATTRIBUTE)
+        if len(reflectors) != 1 or len(trunks) > 1:
             raise PeerError("no reflector chosen")
-        return Answer(message.status, session, reflectors[0])
+        meeting = Meeting(trunks[0], via=reflectors[0]) if trunks else Meeting(reflectors[0])
+        return Answer(message.status, session, meeting)
 
     # -- the callee's side ---------------------------------------------------------------------------------------
 
@@ -120,12 +126,17 @@ class SealedDialog:
         seconds = int(expires) if expires.isascii() and expires.isdigit() and len(expires) < 4 else 30
         return Invitation(self._call_id, session, reflectors, join_code, seconds)
 
-    def answer(self, status: int, session: SessionDescription | None = None, reflector: str = "") -> bytes:
+    def answer(
+        self, status: int, session: SessionDescription | None = None, meeting: Meeting | None = None
+    ) -> bytes:
         """The final response that a sealed answer carries."""
         assert self._invite is not None
         response = response_to(self._invite, status, to_tag=self._our_tag)
-        if session is not None:
-            session = _extended(session, [(REFLECTOR_ATTRIBUTE, reflector)])
+        if session is not None and meeting is not None:
+            places = [(REFLECTOR_ATTRIBUTE, meeting.callers)]
+            if meeting.via:
+                places.append((TRUNK_ATTRIBUTE, meeting.own))
+            session = _extended(session, places)
             response.headers.add("Contact", f"<{self._our_uri}>")
             response.headers.add("Content-Type", "application/sdp")
             response.body = session.to_bytes()

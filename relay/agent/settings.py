@@ -8,7 +8,7 @@ import msgspec
 
 from relay.agent.phone import is_loopback
 from relay.core import ConfigurationError, MisuseError
-from relay.media_reflector import ReflectorReference
+from relay.media_reflector import ReflectorReference, parse_maker
 from relay.tor import TorSettings
 
 LONGEST_START_DELAY = 90.0
@@ -29,7 +29,8 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an agent is told by its owner.
 
     `contact_points` are onion names (56 characters); `reflectors` are references as `bayonne reflector` prints them;
-    `line_address` is the local address that lines leave from (empty: whatever the system chooses).
+    `reflector_lists` are files of signed lists, taken when one of `list_makers` signed them; `line_address` is the
+    local address that lines leave from (empty: whatever the system chooses), and decides between IPv4 and IPv6.
     """
 
     state_directory: str
@@ -38,6 +39,8 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line_address: str = ""
     contact_points: tuple[str, ...] = ()
     reflectors: tuple[str, ...] = ()
+    reflector_lists: tuple[str, ...] = ()
+    list_makers: tuple[str, ...] = ()
     ring_seconds: float = 28.0
     tor: TorSettings = msgspec.field(default_factory=TorSettings)
     chaff: ChaffSettings = msgspec.field(default_factory=ChaffSettings)
@@ -48,9 +51,10 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError(
                 "contact_points: at least one is needed; ask an operator, or run 'bayonne contact-point'"
             )
-        if not self.reflectors:
+        if not self.reflectors and not self.reflector_lists:
             raise ConfigurationError(
-                "reflectors: at least one is needed; ask an operator, or run 'bayonne reflector'"
+                "reflectors: at least one is needed, or a list in reflector_lists; ask an operator, or run "
+                "'bayonne reflector'"
             )
         if not 0.0 <= self.chaff.start_delay <= LONGEST_START_DELAY:
             raise ConfigurationError(
@@ -76,11 +80,20 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ConfigurationError(
                     "contact_points: an onion name has 56 characters, small letters and digits, without '.onion'"
                 )
-        for reference in self.reflectors:
-            try:
-                ReflectorReference.parse(reference)
-            except MisuseError as error:
-                raise ConfigurationError(f"reflectors: {error}") from None
+        for key, texts, parse in (
+            ("reflectors", self.reflectors, ReflectorReference.parse),
+            ("list_makers", self.list_makers, parse_maker),
+        ):
+            for text in texts:
+                try:
+                    parse(text)
+                except MisuseError as error:
+                    raise ConfigurationError(f"{key}: {error}") from None
+        if self.reflector_lists and not self.list_makers:
+            raise ConfigurationError(
+                "list_makers: needed with reflector_lists; 'bayonne reflectors show LIST' names a list's maker, and "
+                "only you can know whether to trust it"
+            )
         try:
             if self.line_address:
                 ipaddress.ip_address(self.line_address)

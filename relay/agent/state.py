@@ -1,4 +1,4 @@
-"""What an agent keeps on disk: its identity, its prekeys, its softphone's password, its contacts.
+"""What an agent keeps on disk: its identity, its prekeys, its softphone's password, its contacts, its guards.
 
 Files of mode 0600 in a directory of mode 0700, in the clear: the vault that seals them under a passphrase is not built
 yet, and docs/threat-model.md says so.  Nothing about any call is ever written.
@@ -6,12 +6,13 @@ yet, and docs/threat-model.md says so.  Nothing about any call is ever written.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from relay.agent.guards import Guard
 from relay.core import ConfigurationError, Entropy, MisuseError
 from relay.identity import Identity
 
@@ -23,6 +24,10 @@ class Softphone(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     user: str
     password: str
+
+
+class _KeptGuards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    guards: tuple[Guard, ...]
 
 
 class StateDirectory:
@@ -107,6 +112,22 @@ class StateDirectory:
             made = Softphone(user, password)
             self.write("softphone.json", msgspec.json.encode(made))
             return made
+
+    def guards(self) -> tuple[Guard, ...]:
+        """The guards that were drawn; none before the first draw.
+
+        A damaged file is not passed over: who loses it chooses anew, and so shows its address to others.
+        """
+        content = self.read("guards.json")
+        if content is None:
+            return ()
+        try:
+            return msgspec.json.decode(content, type=_KeptGuards).guards
+        except msgspec.DecodeError:
+            raise _damaged("guards.json") from None
+
+    def keep_guards(self, guards: Sequence[Guard]) -> None:
+        self.write("guards.json", msgspec.json.encode(_KeptGuards(tuple(guards))))
 
 
 def _damaged(name: str) -> ConfigurationError:

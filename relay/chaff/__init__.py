@@ -6,5 +6,6 @@ Presence windows, decoy lines and the data budget belong here and are not built 
 
 from relay.chaff.delay import StaggeredTeardown, StartDelay
 from relay.chaff.pace import Pace
+from relay.chaff.scatter import Scatter
 
-__all__ = ["Pace", "StaggeredTeardown", "StartDelay"]
+__all__ = ["Pace", "Scatter", "StaggeredTeardown", "StartDelay"]

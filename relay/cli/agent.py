@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from relay.agent import Agent, AgentSettings, JsonReporter, ProseReporter, StateDirectory
-from relay.core import SystemClock, SystemEntropy, configure_logging, load_configuration
+from relay.agent import AcceptedReflectors, Agent, AgentSettings, JsonReporter, ProseReporter, StateDirectory
+from relay.core import ConfigurationError, SystemClock, SystemEntropy, configure_logging, load_configuration
 
 
 @click.command(name="agent")
@@ -30,6 +30,8 @@ def command(config: Path, check_config: bool, softphone: bool, as_json: bool, lo
     settings = load_configuration(config, AgentSettings, environment=os.environ)
     settings.check()
     if check_config:
+        if troubles := AcceptedReflectors(settings).at(SystemClock().wall()).troubles:
+            raise ConfigurationError(f"reflector_lists: {troubles[0]}")
         click.echo(f"{config.name}: ok")
         return
     if softphone:

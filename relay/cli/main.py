@@ -11,10 +11,12 @@ from relay.core import BayonneError
 
 _COMMANDS = {
     "agent": ("relay.cli.agent", "Run the caller's daemon: calls from and to your softphone."),
+    "bench": ("relay.cli.bench", "Say how many lines this machine carries as a reflector."),
     "contact": ("relay.cli.contact", "Invite, add, list and remove the people you call."),
     "contact-point": ("relay.cli.contact_point", "Host a contact point: ringing and lookup."),
     "demo": ("relay.cli.demo", "Hold a real anonymous call on this machine and show what an observer saw."),
     "reflector": ("relay.cli.reflector", "Host a reflector: voice."),
+    "reflectors": ("relay.cli.reflectors", "Make, check and read signed lists of reflectors."),
     "testnet": ("relay.cli.testnet", "Run a private Tor network on this machine."),
 }
 

@@ -42,7 +42,7 @@ def load_configuration(
     try:
         return msgspec.convert(values, schema, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(_explain(path, text, str(error))) from None
+        raise ConfigurationError(_explain(path, text, str(error), values, schema)) from None
 
 
 def _override(values: dict[str, Any], schema: type, environment: Mapping[str, str], prefix: str) -> None:
@@ -68,7 +68,7 @@ def _parts(value: str, kind: Any) -> str | list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _explain(path: Path, text: str, message: str) -> str:
+def _explain(path: Path, text: str, message: str, values: Mapping[str, Any], schema: type) -> str:
     """Turn msgspec's message into one that names file, line and key."""
     found = _FIELD_PATH.search(message)
     keys = re.findall(r"\.(\w+)", found.group(1)) if found else []
@@ -76,19 +76,30 @@ def _explain(path: Path, text: str, message: str) -> str:
     if unknown:
         keys.append(unknown.group(1))
     what = f"unknown key '{keys[-1]}'" if unknown else _FIELD_PATH.sub("", message)
-    line = _line_of(text, keys)
+    line = _line_of(text, keys, _which(values, schema, keys))
     place = f"line {line}: " if line else ""
     dotted = ".".join(keys)
     return f"{path.name}: {place}{what}" + (f" (key '{dotted}')" if dotted and not unknown else "")
 
 
-def _line_of(text: str, keys: list[str]) -> int | None:
+def _which(values: Mapping[str, Any], schema: type, keys: list[str]) -> int:
+    """Which of several tables `[[key]]` is the wrong one, from zero: msgspec does not say."""
+    tables = values.get(keys[0]) if keys else None
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        try:
+            msgspec.convert({**values, keys[0]: [table]}, schema, strict=True)
+        except msgspec.ValidationError:
+            return index
+    return 0
+
+
+def _line_of(text: str, keys: list[str], which: int) -> int | None:
     """The line on which `keys` (table..., key) stands, or the innermost table or inline table around it.
 
-    TOML's own parser keeps no positions.
+    Of several tables `[[key]]` it looks into the one numbered `which`.  TOML's own parser keeps no positions.
     """
     table: list[str] = []
-    best, depth = None, 0
+    best, depth, seen = None, 0, 0
     inside = ""
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
@@ -97,10 +108,13 @@ def _line_of(text: str, keys: list[str]) -> int | None:
             continue
         if header := _HEADER.match(stripped):
             table = found = _split(header[1])
+            seen += stripped.startswith("[[") and table == keys[:1]
         elif pair := _PAIR.match(stripped):
             found = table + _split(pair[1])
             inside = next((quote for quote in _LONG_QUOTES if pair[2].count(quote) == 1), "")
         else:
+            continue
+        if seen and table[:1] == keys[:1] and seen - 1 != which:
             continue
         if found == keys[: len(found)] and len(found) > depth:
             best, depth = number, len(found)

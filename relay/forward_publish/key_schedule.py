@@ -16,6 +16,7 @@ from relay.core import MisuseError
 
 KEY_SIZE = 32
 MAC_SIZE = 32
+JOIN_CODE_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,13 @@ class CallKeys:
     send: bytes = field(repr=False)
     receive: bytes = field(repr=False)
     transcript: bytes = field(repr=False)
+    again: bytes = field(repr=False)
+    """What both ends know and nobody else: where reflectors fail, lines meet again under codes made of it."""
+
+    def join_code(self, reflector: bytes) -> bytes:
+        """The code under which the two lines meet at the reflector of this identity, without a word about it."""
+        label = b"bayonne call meets again\x00"
+        return HKDFExpand(SHA256(), JOIN_CODE_SIZE, label + reflector).derive(self.again)
 
 
 def authentication_key(peer: Peer, agreements: tuple[bytes, ...], context: bytes) -> bytes:
@@ -79,6 +87,7 @@ class AnswerSecret:
         """The call's keys, bound to `transcript`: the hash of ring and answer, whole."""
         to_callee = self._expand(b"caller to callee", KEY_SIZE, transcript)
         to_caller = self._expand(b"callee to caller", KEY_SIZE, transcript)
+        again = self._expand(b"meets again", KEY_SIZE, transcript)
         if caller:
-            return CallKeys(to_callee, to_caller, transcript)
-        return CallKeys(to_caller, to_callee, transcript)
+            return CallKeys(to_callee, to_caller, transcript, again)
+        return CallKeys(to_caller, to_callee, transcript, again)

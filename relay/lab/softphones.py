@@ -7,6 +7,7 @@ with this process.
 
 import asyncio
 import json
+import math
 import shutil
 import socket
 import subprocess
@@ -154,14 +155,17 @@ class Softphone:
         if log.is_file():
             shutil.copyfile(log, target)
 
-    def spoken(self) -> Sound | None:
-        """What the microphone really said, dated; None before there was a call."""
-        growth = self._longest("enc")
+    def spoken(self, since: float = -math.inf) -> Sound | None:
+        """What the microphone really said, dated; None before there was a call.
+
+        Of several calls the longest counts, of those that began at `since` or later.
+        """
+        growth = self._longest("enc", since)
         return as_spoken(dated_frames(growth, MICROPHONE_RATE)) if growth else None
 
-    def heard(self) -> Sound | None:
-        """What the ear really heard, dated; None before there was sound."""
-        growth = self._longest("dec")
+    def heard(self, since: float = -math.inf) -> Sound | None:
+        """What the ear really heard, dated; None before there was sound.  `since` as for `spoken`."""
+        growth = self._longest("dec", since)
         return as_heard(dated_frames(growth, MICROPHONE_RATE)) if growth else None
 
     async def close(self) -> None:
@@ -205,8 +209,12 @@ class Softphone:
         except (asyncio.IncompleteReadError, ConnectionError, PeerError, ValueError):
             self.reports.put_nowait(PhoneReport(self._clock.monotonic(), "GONE"))
 
-    def _longest(self, direction: str) -> Growth | None:
-        files = [entry for entry in self._watch.files() if entry.path.name.endswith(f"-{direction}.wav")]
+    def _longest(self, direction: str, since: float) -> Growth | None:
+        files = [
+            entry
+            for entry in self._watch.files()
+            if entry.path.name.endswith(f"-{direction}.wav") and entry.seen and entry.seen[0][0] >= since
+        ]
         return max(files, key=lambda entry: entry.seen[-1][1] if entry.seen else 0, default=None)
 
     def _configuration(self, microphone: Path, modules: str) -> str:

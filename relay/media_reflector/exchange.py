@@ -73,6 +73,17 @@ class Exchange(Generic[L]):
     def code_of(self, line: L) -> bytes | None:
         return self._codes.get(line)
 
+    def other_of(self, line: L) -> L | None:
+        """The line that `line` is crossed with."""
+        pair = self._crossed.get(self._codes.get(line, b""))
+        if pair is None:
+            return None
+        return pair[1] if pair[0] is line else pair[0]
+
+    def knows(self, code: bytes) -> bool:
+        """Whether some line is under `code`."""
+        return code in self._waiting or code in self._crossed
+
     def expire(self, now: float) -> None:
         """Forget codes whose other line did not come in time."""
         while self._waiting:

@@ -1,54 +1,44 @@
-"""The handshake that opens a line: two cells that look like any other.
+"""The handshake that opens a line: two cells that look like any other, four where the reflector is under load.
 
-After the RTP header the first holds the ticket's number (16 bytes), the ephemeral key (32) and 84 encrypted
-bytes with their tag; the answer holds an ephemeral key and 100 encrypted bytes with theirs.  Both ephemeral
-keys are masked with bytes derived from the ticket's secret, because a bare X25519 key can be told from random
-bytes.
+After the RTP header the first message holds what first_message.py says; the answer holds a masked ephemeral key (32
+bytes) and 100 encrypted bytes with their tag, or, where a cookie is asked for, what cookie.py says.
 """
 
-from dataclasses import dataclass
+import hmac
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from relay.core import Entropy, PeerError
-from relay.media_reflector.noise import KEY_SIZE, TAG_SIZE, NKpsk0Initiator, NKpsk0Responder
-from relay.media_reflector.tickets import TICKET_ID_SIZE, Ticket
-from relay.rtp.cell import CELL_SIZE, RTP_HEADER_SIZE
-from relay.rtp.srtp import MASTER_KEY_SIZE, MASTER_SALT_SIZE, AeadSrtp, derive_session_keys
+from relay.media_reflector.cookie import read_cookie
+from relay.media_reflector.epochs import EpochChain
+from relay.media_reflector.first_message import (
+    COOKIE_SIZE,
+    FIRST_PAYLOAD_SIZE,
+    MESSAGE_SIZE,
+    FirstMessage,
+    first_core,
+    first_is_authentic,
+    mask,
+    noise_part,
+    ticket_number,
+)
+from relay.media_reflector.noise import KEY_SIZE, NK, TAG_SIZE, Initiator, Responder, read_public_key
+from relay.media_reflector.tickets import Ticket
 
-MESSAGE_SIZE = CELL_SIZE - RTP_HEADER_SIZE
-FIRST_PAYLOAD_SIZE = MESSAGE_SIZE - TICKET_ID_SIZE - KEY_SIZE - TAG_SIZE
+__all__ = [
+    "MESSAGE_SIZE",
+    "AgentHandshake",
+    "answer_handshake",
+    "first_core",
+    "first_is_authentic",
+    "ticket_number",
+]
+
 ANSWER_PAYLOAD_SIZE = MESSAGE_SIZE - KEY_SIZE - TAG_SIZE
-VERSION = 1
+VERSION = 2
 _SSRC_SIZE = 4
-_PROLOGUE = b"bayonne line 1\0"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkContexts:
-    """The two directions of an open line, from its agent's point of view."""
-
-    up: AeadSrtp
-    down: AeadSrtp
-
-
-def _contexts(up_key: bytes, down_key: bytes) -> LinkContexts:
-    return LinkContexts(_context(up_key), _context(down_key))
-
-
-def _context(key: bytes) -> AeadSrtp:
-    material = HKDFExpand(SHA256(), MASTER_KEY_SIZE + MASTER_SALT_SIZE, b"bayonne link master").derive(key)
-    return AeadSrtp(derive_session_keys(material[:MASTER_KEY_SIZE], material[MASTER_KEY_SIZE:]))
-
-
-def _mask(secret: bytes, label: bytes, message: bytes) -> bytes:
-    """`message` with its first 32 bytes masked or unmasked; a ticket's secret is used for one handshake
-    only."""
-    mask = HKDFExpand(SHA256(), KEY_SIZE, b"bayonne handshake mask " + label).derive(secret)
-    masked = int.from_bytes(message[:KEY_SIZE]) ^ int.from_bytes(mask)
-    return masked.to_bytes(KEY_SIZE) + message[KEY_SIZE:]
+_PROLOGUE = b"bayonne line 2\0"
 
 
 def _payload(ssrc: int, size: int) -> bytes:
@@ -61,33 +51,57 @@ def _read_ssrc(payload: bytes) -> int:
     return int.from_bytes(payload[1 : 1 + _SSRC_SIZE])
 
 
-class AgentHandshake:
-    """The agent's side.  `first` is the message that it repeats until it is answered."""
+@lru_cache(maxsize=2)
+def _start(static: X25519PrivateKey) -> bytes:
+    """Where every handshake with this key begins; a reflector has one key for as long as it runs."""
+    return NK.start(_PROLOGUE, b"", static.public_key().public_bytes_raw())
 
-    __slots__ = ("_noise", "_secret", "first")
+
+def _chain(noise: Initiator | Responder, up_ssrc: int, down_ssrc: int) -> EpochChain:
+    """The line's epochs out of a finished handshake: both keys of `Split()`, bound to all that was said."""
+    one, other = noise.split()
+    return EpochChain(hmac.digest(noise.handshake_hash, one + other, "sha256"), (up_ssrc, down_ssrc))
+
+
+class AgentHandshake:
+    """The agent's side.  `first()` is the message that it repeats until it is answered; `cookies` counts how often the
+    reflector asked for one."""
+
+    __slots__ = ("_first", "_noise", "_secret", "_ssrc", "cookies")
 
     def __init__(self, ticket: Ticket, reflector_static: bytes, ssrc: int, entropy: Entropy) -> None:
+        """`ssrc` is that of the RTP headers that the first message goes out under.  Raises `PeerError` when
+        `reflector_static` is no key."""
+        self.cookies = 0
         self._secret = ticket.secret
-        self._noise = NKpsk0Initiator(_PROLOGUE, ticket.secret, reflector_static, entropy.token(KEY_SIZE))
-        message = self._noise.write(_payload(ssrc, FIRST_PAYLOAD_SIZE))
-        self.first = ticket.id + _mask(ticket.secret, b"first", message)
+        self._ssrc = ssrc
+        start = NK.start(_PROLOGUE, b"", reflector_static)
+        self._noise = Initiator(NK, start, ticket.secret, None, read_public_key(reflector_static))
+        message = self._noise.write(_payload(ssrc, FIRST_PAYLOAD_SIZE), entropy.token(KEY_SIZE))
+        self._first = FirstMessage(ticket, message, entropy.token(COOKIE_SIZE))
 
-    def answered(self, message: bytes) -> tuple[int, LinkContexts] | None:
-        """(SSRC of the way down, link contexts), or None when this is not the answer; a later one still can
-        be."""
+    def first(self) -> bytes:
+        """The first message, with the cookie that came last."""
+        return self._first.message
+
+    def answered(self, message: bytes) -> tuple[int, EpochChain] | None:
+        """(SSRC of the way down, the line's epochs), or None when this is not the answer; a later one still can be.
+
+        A request to bring a cookie is taken in silently: the next `first()` has it.
+        """
+        if len(message) != MESSAGE_SIZE:
+            return None
+        if (cookie := read_cookie(message, self._secret)) is not None:
+            self.cookies += 1
+            self._first.bring(cookie)
+            return None
         try:
             # Reading garbage would spend the state, so a copy is tried.
             noise = self._noise.copy()
-            ssrc = _read_ssrc(noise.read(_mask(self._secret, b"answer", message)))
+            ssrc = _read_ssrc(noise.read(mask(self._secret, b"answer", message)))
         except PeerError:
             return None
-        up, down = noise.split()
-        return ssrc, _contexts(up.key, down.key)
-
-
-def ticket_number(message: bytes) -> bytes:
-    """The number of the ticket that a first message claims."""
-    return message[:TICKET_ID_SIZE]
+        return ssrc, _chain(noise, self._ssrc, ssrc)
 
 
 def answer_handshake(
@@ -97,16 +111,17 @@ def answer_handshake(
     claimed_ssrc: int,
     choose_ssrc: int,
     entropy: Entropy,
-) -> tuple[bytes, LinkContexts]:
-    """(the answer's 148 bytes, link contexts) for an authentic first message.
+) -> tuple[bytes, EpochChain]:
+    """(the answer's 148 bytes, the line's epochs) for an authentic first message.
 
     `claimed_ssrc` is that of the RTP header it came under, `choose_ssrc` ours for the way down.  Raises
-    `PeerError`.
+    `PeerError`, before any Diffie-Hellman where the mac is wrong.
     """
-    noise = NKpsk0Responder(_PROLOGUE, ticket.secret, static)
-    payload = noise.read(_mask(ticket.secret, b"first", message[TICKET_ID_SIZE:]))
+    if not first_is_authentic(message, ticket):
+        raise PeerError("wrong handshake mac")
+    noise = Responder(NK, _start(static), ticket.secret, static, None)
+    payload = noise.read(noise_part(message, ticket.secret))
     if _read_ssrc(payload) != claimed_ssrc:
         raise PeerError("handshake under another SSRC")
     answer = noise.write(_payload(choose_ssrc, ANSWER_PAYLOAD_SIZE), entropy.token(KEY_SIZE))
-    up, down = noise.split()
-    return _mask(ticket.secret, b"answer", answer), _contexts(up.key, down.key)
+    return mask(ticket.secret, b"answer", answer), _chain(noise, claimed_ssrc, choose_ssrc)

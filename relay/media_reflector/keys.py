@@ -1,12 +1,23 @@
 """A reflector's long-lived keys, as one file keeps them, and the descriptor that they make."""
 
+from collections.abc import Sequence
+
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from relay.core import Entropy
-from relay.media_reflector.descriptor import PROFILE, VALIDITY, Descriptor, sign_descriptor
-from relay.media_reflector.tickets import KEM_PRIVATE_SIZE, TicketOffice, generate_kem_key, load_kem_key
+from relay.core import Entropy, MisuseError
+from relay.media_reflector.descriptor import (
+    PROFILE,
+    VALIDITY,
+    VERSION,
+    Descriptor,
+    rounded_capacity,
+    sign_descriptor,
+)
+from relay.media_reflector.office import TicketOffice
+from relay.media_reflector.ticket_messages import KEM_PRIVATE_SIZE, generate_kem_key, load_kem_key
+from relay.media_reflector.tickets import Gate
 
 _SEED_SIZE = 32
 
@@ -40,23 +51,44 @@ class ReflectorKeys(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
     def static_key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self.static)
 
-    def office(self, capacity: int) -> TicketOffice:
+    def office(self, capacity: int, entropy: Entropy, gate: Gate) -> TicketOffice:
         """A ticket office with these keys and no tickets."""
-        return TicketOffice(load_kem_key(self.kem)[0], self.public_identity, capacity)
+        return TicketOffice(load_kem_key(self.kem)[0], self.public_identity, capacity, entropy, gate)
 
-    def signed_descriptor(self, onion: str, udp_host: str, udp_port: int, wall: float) -> bytes:
-        """A fresh signed descriptor; `wall` is the wall time now."""
+    def signed_descriptor(
+        self,
+        onion: str,
+        addresses: Sequence[tuple[str, int]],
+        wall: float,
+        *,
+        capacity: int,
+        occupancy: int = 0,
+        draining: bool = False,
+        trunks: Sequence[tuple[bytes, int]] = (),
+        backup: str = "",
+    ) -> bytes:
+        """A fresh signed descriptor; `wall` is the wall time now.
+
+        `addresses` are literal (host, port), at most one of IPv4 and one of IPv6; `trunks` (identity, slots).  Raises
+        `MisuseError` that says what no agent would take.
+        """
         descriptor = Descriptor(
-            version=1,
+            version=VERSION,
             identity=self.public_identity,
             onion=onion,
-            udp_host=udp_host,
-            udp_port=udp_port,
+            addresses=tuple(sorted(addresses, key=lambda address: ":" in address[0])),
             static_key=self.static_key.public_key().public_bytes_raw(),
             kem_key=load_kem_key(self.kem)[1],
             profile=PROFILE,
+            capacity=rounded_capacity(capacity),
+            occupancy=occupancy,
+            draining=draining,
             # To the hour, so that a descriptor does not say when this process started or was asked.
             valid_from=int(wall) // 3600 * 3600,
             valid_until=int(wall) // 3600 * 3600 + VALIDITY,
+            trunks=tuple(sorted(trunks)),
+            backup=backup,
         )
+        if fault := descriptor.fault():
+            raise MisuseError(fault)
         return sign_descriptor(descriptor, self.identity_key)

@@ -1,67 +1,47 @@
-"""The reflector's core (sans-IO): lines by SSRC, one cell per line and tick, bodies from one line to the
-other.
+"""The reflector's control plane (sans-IO): what a data plane hands up is decided here, and nowhere else.
 
-`receive` never sends and `tick` never looks at what came in this tick to decide whether or when a cell
-leaves. Nothing in a datagram from a stranger costs more than a table look-up; only one with a valid ticket
-number costs a key exchange.  No work is proportional to all lines.
+A data plane (`forwarding`) opens cells, passes bodies on and lets one cell leave for every line in every tick; nothing
+that is done here moves a departure.  Every upcall costs a bounded amount of work, whatever the number of lines, and who
+is due (hand-outs, expiry) is found by its deadline.
 """
 
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from relay.chaff import Pace
-from relay.core import Counters, Entropy, PeerError
+from relay.core import Counters, Entropy
+from relay.media_reflector import crossing, handouts, opening, roaming
 from relay.media_reflector.control import Control, Operation
-from relay.media_reflector.exchange import Exchange, Outcome
-from relay.media_reflector.handshake import answer_handshake, ticket_number
-from relay.media_reflector.line import Address, Line
-from relay.media_reflector.link import CellSender, cell_ssrc, is_cell
-from relay.media_reflector.tickets import TicketOffice
-from relay.rtp.cell import CELL_SIZE, RTP_HEADER_SIZE, TICK, LinkType
-from relay.rtp.srtp import SrtpDrop
-
-SLOTS = 20
-"""Slots in a tick; each line has one, so that departures are spread over the tick."""
-LINE_EXPIRY = 30.0
-"""Seconds without an authentic cell after which a line ends."""
-OPENING_EXPIRY = 10.0
-"""Seconds that an answered handshake waits for its address to prove itself."""
-
-DROPS = (
-    "wrong_size",
-    "not_a_cell",
-    "unknown_ssrc",
-    "handshake_refused",
-    "no_capacity",
-    "other_address",
-    "unproved",
-    "not_authentic",
-    "replayed",
-    "unknown_type",
-    "unknown_control",
-    "not_crossed",
-    "queue_full",
-    "queue_trimmed",
+from relay.media_reflector.crossing import Crossings, TrunkSwitch
+from relay.media_reflector.forwarding import face
+from relay.media_reflector.forwarding.face import (
+    ControlReceived,
+    Elsewhere,
+    Expired,
+    Forwarding,
+    Stranger,
+    Upcall,
 )
-"""Every reason for which a datagram, or a body in it, goes no further."""
+from relay.media_reflector.handouts import BackupSource, HandOuts
+from relay.media_reflector.line import Line, Slots
+from relay.media_reflector.office import TicketOffice
+from relay.media_reflector.opening import Openings
+from relay.media_reflector.roaming import Roaming
+from relay.rtp.cell import LinkType
 
-_EVENTS = (
-    "datagrams_received",
-    "cells_received",
-    "cells_sent",
-    "answers_sent",
-    "bodies_sent",
-    "chaff_sent",
-    "control_sent",
-    "departures_missed",
-    "lines_opened",
-    "lines_closed",
-    "lines_expired",
-    "openings_expired",
-    "crossings",
-    "joins_refused",
-)
+WATCH_EVERY = 0.1
+"""Seconds between two calls of `Reflector.watch`."""
+MAX_PENDING = 4 * face.MAX_UPCALLS
+"""Upcalls taken and not decided yet; agents say again what is dropped then."""
+
+_OWN_DROPS = (*opening.DROPS, *roaming.DROPS, "draining", "unknown_control", "overburdened")
+DROPS = face.DROPS + _OWN_DROPS
+"""Every reason for which a datagram, a body or a wish goes no further; the data plane counts the first of them."""
+
+_EVENTS = (*opening.EVENTS, *roaming.EVENTS, *crossing.EVENTS, *handouts.EVENTS, "lines_closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,218 +55,230 @@ class Occupancy:
 
 
 class Reflector:
-    """All lines of one reflector.  `counters` holds every drop by reason (`DROPS`) and what went well."""
+    """All lines of one reflector.  `counters` holds what is decided here; `counts` the data plane's besides."""
 
     def __init__(
-        self, static: X25519PrivateKey, office: TicketOffice, entropy: Entropy, *, capacity: int = 1000
+        self,
+        static: X25519PrivateKey,
+        office: TicketOffice,
+        forwarding: Forwarding,
+        entropy: Entropy,
+        *,
+        capacity: int = 1000,
+        trunks: TrunkSwitch | None = None,
+        backup: BackupSource | None = None,
     ) -> None:
-        self.counters = Counters(DROPS + _EVENTS)
-        self._static = static
+        self.counters = Counters((*_OWN_DROPS, *_EVENTS))
         self._office = office
-        self._entropy = entropy
-        self._capacity = capacity
+        self._forwarding = forwarding
+        self._trunks = trunks
         self._lines: dict[int, Line] = {}
-        self._opening = 0
-        self._slots: list[dict[int, Line]] = [{} for _ in range(SLOTS)]
-        self._pace = Pace(TICK / SLOTS, 0.0)
-        self._done: int | None = None
-        """Number of the last slot that has been sent."""
-        self._exchange: Exchange[Line] = Exchange()
+        self._trunk_slots = 0
+        self._slots = Slots()
+        self._openings = Openings(static, office, forwarding, entropy, self.counters, self._slots, capacity)
+        self._roaming = Roaming(forwarding, entropy, self.counters)
+        self._crossings = Crossings(forwarding, entropy, self.counters, trunks)
+        self._hand_outs = HandOuts(office, entropy, self.counters, self._crossings.say)
+        self._hand_outs.backup = backup
+        self._pending: deque[Upcall] = deque()
+
+    # What an operator sees and sets.
+
+    @property
+    def capacity(self) -> int:
+        """Lines that may be open or opening; fewer than there are now refuses new ones."""
+        return self._openings.capacity
+
+    @capacity.setter
+    def capacity(self, lines: int) -> None:
+        self._openings.capacity = lines
+
+    @property
+    def backup(self) -> BackupSource | None:
+        """Where tickets for the backup reflector come from; None: lines are handed none."""
+        return self._hand_outs.backup
+
+    @backup.setter
+    def backup(self, source: BackupSource | None) -> None:
+        self._hand_outs.backup = source
 
     @property
     def occupancy(self) -> Occupancy:
-        return Occupancy(
-            len(self._lines) - self._opening, self._opening, self._exchange.crossings, len(self._office)
-        )
+        return Occupancy(self._open, len(self._openings), len(self._crossings), len(self._office))
 
-    def receive(self, datagram: bytes, source: Address, now: float) -> None:
-        """Take one datagram.  Nothing leaves because of it before its line's slot."""
-        self.counters.count("datagrams_received")
-        if not is_cell(datagram):
-            self.counters.count("wrong_size" if len(datagram) != CELL_SIZE else "not_a_cell")
+    @property
+    def _open(self) -> int:
+        return len(self._lines) - self._trunk_slots
+
+    def counts(self) -> Mapping[str, int]:
+        """All counts, those of the data plane too, by name."""
+        return {**self._forwarding.counters(), **self.counters.snapshot()}
+
+    def drain(self) -> None:
+        """No new lines, tickets or calls from now on; every line is told, over the next seconds."""
+        if not self.draining:
+            self._crossings.draining = self._office.draining = True
+            self._hand_outs.tell_draining(line for line in self._lines.values() if not line.trunk)
+
+    def resume(self) -> None:
+        """As before `drain`."""
+        self._crossings.draining = self._office.draining = False
+        self._hand_outs.stop_telling()
+
+    @property
+    def draining(self) -> bool:
+        return self._crossings.draining
+
+    @property
+    def drained(self) -> bool:
+        """Whether this reflector drains and no line is crossed any more."""
+        return self.draining and len(self._crossings) == 0
+
+    # What drives it.
+
+    def watch(self, now: float) -> None:
+        """What time alone brings; call it every `WATCH_EVERY` seconds."""
+        self._office.expire(now)
+        self._openings.expire(now)
+        self._crossings.watch(now)
+        if self._trunks is not None:
+            self._trunks.watch(now)
+        self._roaming.watch()
+        self._hand_outs.watch(now, self._is_open)
+
+    def handle(self, upcalls: Iterable[Upcall], now: float, limit: int | None = None) -> bool:
+        """Decide what the data plane handed up, at most `limit` of it; True when some still waits for the next call."""
+        self._pending.extend(upcalls)
+        left = -1 if limit is None else limit
+        while self._pending and left:
+            left -= 1
+            self._decide(self._pending.popleft(), now)
+        return bool(self._pending)
+
+    def _decide(self, upcall: Upcall, now: float) -> None:
+        if not isinstance(upcall, ControlReceived) and self._is_for_trunks(upcall, now):
             return
-        line = self._lines.get(cell_ssrc(datagram))
+        match upcall:
+            case Stranger(datagram, source):
+                if self.draining:
+                    self.counters.count("draining")
+                else:
+                    self._openings.knock(datagram, source, self._open, now)
+            case ControlReceived(number, body):
+                line = self._lines.get(number)
+                if line is not None:
+                    self._obey(line, Control.from_body(body), now)
+            case Elsewhere():
+                self._elsewhere(upcall, now)
+            case Expired(number):
+                if number in self._lines:
+                    self._forget(self._lines[number])
+            case _:
+                assert_never(upcall)
+
+    def _is_for_trunks(self, upcall: Stranger | Elsewhere | Expired, now: float) -> bool:
+        if self._trunks is None:
+            return False
+        if not isinstance(upcall, Stranger):
+            line = self._lines.get(upcall.line)
+            if upcall.line in self._openings or (line is not None and not line.trunk):
+                return False
+        return self._trunks.handle(upcall, now)
+
+    def _elsewhere(self, upcall: Elsewhere, now: float) -> None:
+        """An authentic cell, but from another place or under another epoch than the line's."""
+        payload, source = upcall.payload, upcall.source
+        is_control = payload[0] == LinkType.CONTROL
+        control = Control.from_body(payload[1:]) if is_control else None
+        if upcall.line in self._openings:
+            opened = self._openings.prove(upcall.line, control, source)
+            if opened is not None:
+                self._lines[opened.number] = opened
+                self._hand_outs.opened(opened, now)
+            return
+        line = self._lines.get(upcall.line)
         if line is None:
-            self._open(datagram, source, now)
-        elif line.address is None:
-            self._prove(line, datagram, source, now)
-        elif line.address != source:
-            # Authenticated roaming belongs here: open the cell, challenge the new address, keep the old path.
-            self.counters.count("other_address")
-        else:
-            self._read(line, datagram, now)
-
-    def tick(self, now: float) -> list[tuple[bytes, Address]]:
-        """The cells of all slots that passed since the last call, (cell, destination).
-
-        After a standstill each line gets one cell; what was missed beyond that is skipped, never sent in a
-        burst.
-        """
-        current = self._pace.index(now)
-        done = current - 1 if self._done is None else self._done
-        if current - done > SLOTS:
-            self.counters.count("departures_missed", self._departures(done + 1, current - SLOTS))
-            done = current - SLOTS
-        cells: list[tuple[bytes, Address]] = []
-        for index in range(done + 1, current + 1):
-            for line in tuple(self._slots[index % SLOTS].values()):
-                self._depart(line, now, cells)
-        self._done = max(done, current)
-        self.counters.count("cells_sent", len(cells))
-        return cells
-
-    def next_deadline(self, now: float) -> float:
-        """When `tick` is due: the next slot that has lines, or a tick from now."""
-        index = self._pace.index(now) if self._done is None else self._done
-        for following in range(index + 1, index + SLOTS):
-            if self._slots[following % SLOTS]:
-                return self._pace.departure(following)
-        return self._pace.departure(index + SLOTS)
-
-    def _departures(self, first: int, last: int) -> int:
-        """How many cells were due in the slots numbered `first` to `last`."""
-        rounds, rest = divmod(last - first + 1, SLOTS)
-        return rounds * len(self._lines) + sum(
-            len(self._slots[index % SLOTS]) for index in range(first, first + rest)
-        )
-
-    def _depart(self, line: Line, now: float, cells: list[tuple[bytes, Address]]) -> None:
-        """What leaves for one line in this tick: one cell, or, before it is open, one answer for each that
-        asked."""
-        if line.address is None:
-            if now >= line.deadline:
-                self._forget(line, "openings_expired")
-                return
-            answers = line.take_answers()
-            self.counters.count("answers_sent", len(answers))
-            cells += answers
-        elif now - line.heard >= LINE_EXPIRY:
-            self._forget(line, "lines_expired")
-        else:
-            cells.append((line.next_cell(self._entropy, self.counters), line.address))
-
-    def _open(self, datagram: bytes, source: Address, now: float) -> None:
-        """A first message, if it names a ticket that is there; anything else from a stranger ends here,
-        unanswered."""
-        message = datagram[RTP_HEADER_SIZE:]
-        ticket_id = ticket_number(message)
-        ticket = self._office.find(ticket_id, now)
-        if ticket is None:
-            self.counters.count("unknown_ssrc")
             return
-        if len(self._lines) >= self._capacity:
-            self.counters.count("no_capacity")
-            return
-        ssrc = cell_ssrc(datagram)
-        sender = CellSender(self._entropy.below(1 << 32), self._entropy)
-        try:
-            answer, keys = answer_handshake(message, ticket, self._static, ssrc, sender.ssrc, self._entropy)
-        except PeerError:
-            # The ticket stays: who only saw its number on the wire must not be able to use it up.
-            self.counters.count("handshake_refused")
-            return
-        self._office.use(ticket_id)
-        line = Line(ssrc, sender, keys, self._choose_slot(), now + OPENING_EXPIRY)
-        line.first, line.answer = message, answer
-        line.ask_again(source, self._entropy)
-        self._lines[ssrc] = line
-        self._slots[line.slot][ssrc] = line
-        self._opening += 1
+        at_home = source == line.address
+        if upcall.following and (at_home or self._roaming.proved(line, control, source)):
+            self._settle(line, source)
+        elif not at_home:
+            self._roaming.challenge(line, source, following=upcall.following)
+        if is_control:
+            # Whatever way it came: only the agent can have said it, and only once.
+            self._obey(line, control, now)
 
-    def _choose_slot(self) -> int:
-        """The emptier one of two slots drawn at random."""
-        one, other = self._entropy.below(SLOTS), self._entropy.below(SLOTS)
-        return one if len(self._slots[one]) <= len(self._slots[other]) else other
-
-    def _prove(self, line: Line, datagram: bytes, source: Address, now: float) -> None:
-        """A cell of a line that is not open yet: its first message again, or the proof that the answer
-        arrived."""
-        if datagram[RTP_HEADER_SIZE:] == line.first:
-            line.ask_again(source, self._entropy)
+    def _settle(self, line: Line, source: face.Address) -> None:
+        """Go on to the following epoch.  What the data plane has handed up until now as the following one is the
+        current one for us from here on; taken for the next but one, it would tear both ends apart."""
+        if not self._roaming.settle(line, source):
             return
-        if source not in line.answered:
-            self.counters.count("other_address")
-            return
-        payload = line.receiver.unprotect(datagram)
-        if isinstance(payload, SrtpDrop):
-            self.counters.count(_DROP_COUNT[payload])
-            return
-        control = Control.from_body(payload[1:]) if payload[0] == LinkType.CONTROL else None
-        if line.prove(source, control):
-            self._opening -= 1
-            self.counters.count("lines_opened")
-            self._take(line, payload, now)
-        else:
-            self.counters.count("unproved")
-
-    def _read(self, line: Line, datagram: bytes, now: float) -> None:
-        payload = line.receiver.unprotect(datagram)
-        if isinstance(payload, SrtpDrop):
-            self.counters.count(_DROP_COUNT[payload])
-        else:
-            self._take(line, payload, now)
-
-    def _take(self, line: Line, payload: bytes, now: float) -> None:
-        """What an authentic cell carried."""
-        line.heard = now
-        self.counters.count("cells_received")
-        kind = payload[0]
-        if kind == LinkType.END_TO_END:
-            if line.peer is None:
-                self.counters.count("not_crossed")
+        for upcall in self._forwarding.upcalls():
+            if len(self._pending) < MAX_PENDING or isinstance(upcall, Expired):
+                self._pending.append(upcall)
             else:
-                line.peer.forward(payload[1:], self.counters)
-        elif kind == LinkType.CONTROL:
-            self._obey(line, Control.from_body(payload[1:]), now)
-        elif kind != LinkType.CHAFF:
-            self.counters.count("unknown_type")
+                self.counters.count("overburdened")
+        for index, waiting in enumerate(self._pending):
+            if isinstance(waiting, Elsewhere) and waiting.line == line.number and waiting.following:
+                self._pending[index] = Elsewhere(line.number, False, waiting.payload, waiting.source)
 
     def _obey(self, line: Line, control: Control | None, now: float) -> None:
-        match control:
-            case Control(Operation.JOIN, code):
-                self._join(line, code, now)
-            case Control(Operation.LEAVE, code):
-                if self._exchange.code_of(line) == code:
-                    self._leave(line)
-            case Control(Operation.CLOSE):
-                self._forget(line, "lines_closed")
-            case Control(Operation.PROVE):
-                pass  # Repeated until the agent heard the line's first cell.
+        if control is None:
+            self.counters.count("unknown_control")
+            return
+        if line.trunk and self._trunks is not None and self._trunks.obey(line, control, now):
+            return
+        match control.operation:
+            case Operation.JOIN:
+                self._crossings.join(line, control.code, now)
+            case Operation.JOIN_VIA:
+                self._crossings.join_via(line, control.code, control.identity, now)
+            case Operation.LEAVE:
+                self._crossings.leave_code(line, control.code)
+            case Operation.CLOSE:
+                self._forget(line)
+                self.counters.count("lines_closed")
+            case Operation.REKEY:
+                answer = self._roaming.rekey(line, control.field, now)
+                if answer is not None:
+                    self._crossings.say(line, answer)
+            case Operation.CROSSED | Operation.REFUSED if self._crossings.answered(line, control, now):
+                pass
+            case Operation.PROVE | Operation.ROAM:
+                pass  # The cell itself has done what it is for.
             case _:
                 self.counters.count("unknown_control")
 
-    def _join(self, line: Line, code: bytes, now: float) -> None:
-        if self._exchange.code_of(line) not in (None, code):
-            self._leave(line)
-        outcome, other = self._exchange.join(line, code, now)
-        if outcome is Outcome.REFUSED:
-            line.control = Control(Operation.REFUSED, code)
-            self.counters.count("joins_refused")
-        elif other is not None:
-            line.control = Control(Operation.CROSSED, code)
-            if line.peer is None:
-                line.peer, other.peer = other, line
-                other.control = Control(Operation.CROSSED, code)
-                self.counters.count("crossings")
+    def _is_open(self, line: Line) -> bool:
+        return self._lines.get(line.number) is line
 
-    def _leave(self, line: Line) -> None:
-        """Uncross.  Bodies that wait already still leave: a hang-up may be among them."""
-        other = self._exchange.leave(line)
-        line.peer = None
-        if other is not None:
-            other.peer = None
+    def _forget(self, line: Line) -> None:
+        self._crossings.leave(line)
+        self._hand_outs.closed(line)
+        del self._lines[line.number]
+        self._forwarding.remove(line.number)
+        if line.trunk:
+            self._trunk_slots -= 1
+        else:
+            self._slots.freed(line.slot)
 
-    def _forget(self, line: Line, reason: str) -> None:
-        self._leave(line)
-        if line.address is None:
-            self._opening -= 1
-        del self._lines[line.ssrc]
-        del self._slots[line.slot][line.ssrc]
-        self.counters.count(reason)
+    # What trunks do with it.
 
+    def adopt(self, slot: Line) -> None:
+        """Take a trunk's slot, which its switch opened in the data plane, among the lines that can be crossed."""
+        self._lines[slot.number] = slot
+        self._trunk_slots += 1
 
-_DROP_COUNT = {
-    SrtpDrop.TRUNCATED: "wrong_size",
-    SrtpDrop.REPLAYED: "replayed",
-    SrtpDrop.NOT_AUTHENTIC: "not_authentic",
-}
+    def dismiss(self, slot: Line) -> None:
+        """The slot is gone; whoever is crossed with it is not any more, and is told."""
+        if self._is_open(slot):
+            self._crossings.cut(slot)
+            self._forget(slot)
+
+    def is_free(self, slot: Line) -> bool:
+        """Whether the slot is under no code."""
+        return self._crossings.is_free(slot)
+
+    def give_up(self, slot: Line) -> None:
+        """The slot stays; whoever is crossed with it, or waits to be, is told that it is not so."""
+        self._crossings.cut(slot)

@@ -1,94 +1,129 @@
-"""The reflector's sockets (asyncio): one for cells, driven by its own clock, and one for tickets."""
+"""The reflector's sockets (asyncio): those for cells, which the data plane serves, and one for tickets."""
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
-from relay.core import Clock, Counters, PeerError
-from relay.media_reflector.reflector import Reflector
-from relay.media_reflector.tickets import REQUEST_SIZE, TicketOffice
+from relay.core import Clock, Counters, MisuseError, PeerError
+from relay.media_reflector.forwarding.face import Forwarding
+from relay.media_reflector.office import TicketOffice
+from relay.media_reflector.reflector import WATCH_EVERY, Reflector
+from relay.media_reflector.ticket_messages import REQUEST_SIZE
 from relay.wire import frame, read_frame
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_PROBE = 3
 """ip(7): don't fragment, and IP identification zero: no counter of packets that an observer could read."""
-_SOCKET_BUFFER = 1 << 22
-_DATAGRAM_LIMIT = 2048
-_BATCH = 128
-"""Datagrams read before the clock gets its turn, so that a flood cannot hold up departures for long."""
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+"""socket(7): beyond the limit that the system sets for everybody, for who is allowed to."""
+_SOCKET_BUFFER = 1 << 24
+"""Bytes: a tenth of a second of 20,000 lines, with what the kernel counts for each datagram."""
+_UPCALLS_AT_ONCE = 16
+"""Upcalls decided before the event loop gets its turn: a handshake takes a fifth of a millisecond."""
 
 _TICKET_TIMEOUT = 20.0
 _TICKET_STREAMS = 64
 
 
 class CellServer:
-    """The UDP socket of a reflector and the loop that sends at every slot.
+    """The UDP sockets of a reflector, its data plane's workers, and the loop that decides what they hand up."""
 
-    Counters: `send_failed`, `receive_failed`.
-    """
-
-    def __init__(self, reflector: Reflector, clock: Clock) -> None:
-        self.counters = Counters(("send_failed", "receive_failed"))
+    def __init__(self, reflector: Reflector, forwarding: Forwarding, clock: Clock) -> None:
         self._reflector = reflector
+        self._forwarding = forwarding
         self._clock = clock
-        self._socket: socket.socket | None = None
+        self._sockets: list[list[socket.socket]] = []
+        self._next: asyncio.Handle | None = None
+        """When the next upcalls are decided, while there are some."""
+        self._left_over = False
 
-    def bind(self, host: str, port: int) -> tuple[str, int]:
-        """Bind to a literal address; gives the address that was bound.  Raises `OSError`."""
-        version = ipaddress.ip_address(host).version
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        if version == 4:
-            self._socket.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
-        else:
-            self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
-        self._socket.bind((host, port))
-        bound = self._socket.getsockname()
-        return bound[0], bound[1]
+    def bind(self, addresses: Sequence[tuple[str, int]], workers: int = 1) -> list[tuple[str, int]]:
+        """Bind every worker to the same literal addresses, at most one of IPv4 and one of IPv6; gives what was bound.
+
+        Raises `OSError` when one cannot be bound, `MisuseError` on addresses that do not go together.
+        """
+        versions = [ipaddress.ip_address(host).version for host, _ in addresses]
+        if self._sockets or workers < 1 or not addresses or len(set(versions)) < len(versions):
+            raise MisuseError("bind once: one IPv4 address, one IPv6 address, or one of each")
+        if workers > 1:
+            # Once without sharing: else we would share a port with whoever of this user has it, without a word.
+            for host, port in addresses:
+                _bind(host, port, shared=False).close()
+        with contextlib.ExitStack() as opened:
+            bound = list(addresses)
+            for _ in range(workers):
+                # What the system chose for the first worker is asked for by the others.
+                ends = [opened.enter_context(_bind(*address, shared=workers > 1)) for address in bound]
+                bound = [end.getsockname()[:2] for end in ends]
+                self._sockets.append(ends)
+            opened.pop_all()
+        return bound
 
     async def run(self) -> None:
-        """Receive and send until cancelled; closes the socket."""
-        assert self._socket is not None, "bind comes first"
+        """Serve until cancelled; closes the sockets."""
+        assert self._sockets, "bind comes first"
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, self._drain, self._socket)
+        upcalls = self._forwarding.start(self._sockets)
+        loop.add_reader(upcalls, self._hear, upcalls)
         try:
             while True:
-                now = self._clock.monotonic()
-                # An absolute edge each time: a late wake-up does not move the ones after it.
-                await asyncio.sleep(max(0.0, self._reflector.next_deadline(now) - now))
-                self._depart(self._socket)
+                await asyncio.sleep(WATCH_EVERY)
+                self._reflector.watch(self._clock.monotonic())
         finally:
-            loop.remove_reader(self._socket)
-            self._socket.close()
+            loop.remove_reader(upcalls)
+            if self._next is not None:
+                self._next.cancel()
+            self._forwarding.stop()
+            for end in (end for worker in self._sockets for end in worker):
+                end.close()
+            self._sockets.clear()
 
-    def _drain(self, cells: socket.socket) -> None:
-        now = self._clock.monotonic()
-        for _ in range(_BATCH):
-            try:
-                datagram, source = cells.recvfrom(_DATAGRAM_LIMIT)
-            except BlockingIOError:
-                return
-            except OSError:
-                # An ICMP error that some earlier cell came back as; it says nothing that we would act on.
-                self.counters.count("receive_failed")
-                return
-            self._reflector.receive(datagram, source, now)
+    def _hear(self, upcalls: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(upcalls, 8)
+        if self._next is None:
+            self._decide()
 
-    def _depart(self, cells: socket.socket) -> None:
-        for cell, destination in self._reflector.tick(self._clock.monotonic()):
-            try:
-                cells.sendto(cell, cast(SocketAddress, destination))
-            except OSError:
-                self.counters.count("send_failed")
+    def _decide(self) -> None:
+        """A few upcalls, then the others of this event loop (tickets, and whoever shares it), until none is left.
+
+        What cannot be decided in time waits in the data plane, whose room for it is bounded.
+        """
+        self._next = None
+        new = [] if self._left_over else self._forwarding.upcalls()
+        if new or self._left_over:
+            self._left_over = self._reflector.handle(new, self._clock.monotonic(), _UPCALLS_AT_ONCE)
+            self._next = asyncio.get_running_loop().call_soon(self._decide)
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    """A socket for cells; `shared` with other workers, among which the kernel deals datagrams out by their source."""
+    version = ipaddress.ip_address(host).version
+    end = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        end.setblocking(False)
+        if version == 4:
+            end.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+        else:
+            end.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            end.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+        if shared:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for forced, limited in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            end.setsockopt(socket.SOL_SOCKET, limited, _SOCKET_BUFFER)
+            with contextlib.suppress(PermissionError):
+                end.setsockopt(socket.SOL_SOCKET, forced, _SOCKET_BUFFER)
+        end.bind((host, port))
+    except OSError:
+        end.close()
+        raise
+    return end
 
 
 class TicketServer:

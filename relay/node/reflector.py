@@ -1,4 +1,4 @@
-"""The app of `bayonne reflector`: cells on a UDP socket, descriptor and tickets on an onion service.
+"""The app of `bayonne reflector`: cells over UDP, descriptor and tickets over Tor, and an end that spares calls.
 
 The voice does not depend on Tor: when Tor is lost, lines go on, and the onion service comes back as soon as
 it can.
@@ -8,251 +8,236 @@ import asyncio
 import ipaddress
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-
-import msgspec
+from typing import Any
 
 from relay.core import (
     Clock,
     ConfigurationError,
     Entropy,
-    PeerError,
+    MisuseError,
     TransportUnavailable,
     get_logger,
 )
-from relay.media_reflector import (
-    DROPS,
-    ONION_PORT,
-    CellServer,
-    Reflector,
-    ReflectorKeys,
-    ReflectorReference,
-    TicketServer,
-)
+from relay.media_reflector import CellServer, Reflector, ReflectorReference, TicketServer
+from relay.media_reflector.forwarding import load_forwarding
+from relay.media_reflector.occupancy import OccupancyLevel
+from relay.media_reflector.trunk import Trunks
+from relay.node.backup_keeper import BackupKeeper
 from relay.node.claim import claimed
-from relay.tor import OnionKey, TorClient, TorSettings
-from relay.wire import decode, encode
+from relay.node.drain import Drain, DrainDesk
+from relay.node.kept_keys import KeptKeys
+from relay.node.reflector_onion import ReflectorOnion, Report
+from relay.node.reflector_settings import LogLevel, ReflectorSettings, taken_over
+from relay.node.reflector_state import ReflectorState
+from relay.node.reflector_status import STATUS_EVERY, status
+from relay.node.service_manager import ServiceManager
+from relay.node.trunks import TrunkKeeper
 
-STATUS_EVERY = 3600.0
-"""Seconds between two lines of counts.  Together with the rounding below: a log of these lines must show load,
-never a call."""
-LINES_ROUNDED = 10
-CELLS_ROUNDED = 1_000_000
-"""One line takes 180,000 cells an hour each way."""
-FAULTS_ROUNDED = 1000
-RETRY_FIRST = 2.0
-RETRY_MOST = 60.0
-"""Seconds before Tor is tried again after it was lost: doubled each time."""
+_LOOK_EVERY = 1.0
+_KEEP_EVERY = 10.0
 
-_KEY_LIMIT = 4096
-_SOCKET_PATH_LIMIT = 100
-"""Unix socket names end at 108 bytes."""
-
-Report = Callable[[Mapping[str, object]], None]
-"""Takes one event for a program or a person to read."""
+_ANY_ONION = "a" * 56
 
 log = get_logger("reflector")
 
 
-class ReflectorSettings(msgspec.Struct, forbid_unknown_fields=True):
-    """The configuration file of a reflector; ops/config/reflector.toml explains each key."""
-
-    state_directory: str
-    udp_listen: str = "127.0.0.1:7210"
-    udp_advertise: str = ""
-    capacity: int = 1000
-    tor: TorSettings = msgspec.field(default_factory=TorSettings)
-
-    def check(self) -> None:
-        """Raises `ConfigurationError` on values that cannot work."""
-        split_address(self.udp_listen, "udp_listen", lowest_port=0)
-        if self.udp_advertise:
-            split_address(self.udp_advertise, "udp_advertise", lowest_port=1)
-        elif ipaddress.ip_address(split_address(self.udp_listen, "udp_listen")[0]).is_unspecified:
-            raise ConfigurationError("udp_advertise: needed, because udp_listen is not one address")
-        if not 2 <= self.capacity <= 100_000:
-            raise ConfigurationError("capacity: 2 to 100000 lines")
-
-
-def split_address(text: str, key: str, *, lowest_port: int = 0) -> tuple[str, int]:
-    """Address and port of "192.0.2.1:7210" or "[2001:db8::1]:7210".  Raises `ConfigurationError`."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        ipaddress.ip_address(host)
-        if not (port.isascii() and port.isdigit() and lowest_port <= int(port) < 65536):
-            raise ValueError
-    except ValueError:
-        raise ConfigurationError(f'{key}: an address and a port, as in "192.0.2.1:7210"') from None
-    return host, int(port)
-
-
-class ReflectorState:
-    """The state directory: two key files that only this user can read.  Nothing about lines is ever in it."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.expanduser().absolute()
-
-    def prepare(self) -> None:
-        """Raises `ConfigurationError`."""
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(
-                f"state_directory: cannot be made ({error.strerror}); choose another"
-            ) from None
-
-    def keys(self, entropy: Entropy) -> ReflectorKeys:
-        """The reflector's keys, made at the first start."""
-        path = self._directory / "reflector.keys"
-        if not path.exists():
-            keys = ReflectorKeys.generate(entropy)
-            _write_private(path, encode(keys))
-            return keys
-        try:
-            keys = decode(path.read_bytes(), ReflectorKeys, limit=_KEY_LIMIT)
-        except PeerError:
-            raise ConfigurationError("reflector.keys in the state directory is damaged") from None
-        if not keys.valid:
-            raise ConfigurationError("reflector.keys in the state directory is damaged")
-        return keys
-
-    def onion_key(self) -> OnionKey | None:
-        path = self._directory / "onion.key"
-        return OnionKey.from_bytes(path.read_bytes()) if path.exists() else None
-
-    def keep_onion_key(self, key: OnionKey) -> None:
-        _write_private(self._directory / "onion.key", key.to_bytes())
-
-    @property
-    def directory(self) -> Path:
-        return self._directory
-
-    @property
-    def ticket_socket(self) -> Path:
-        return self._directory / "tickets.sock"
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that nobody else can read, whole or not at all."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
-def _rounded(count: int, unit: int) -> int:
-    return count - count % unit
-
-
 class ReflectorNode:
-    """Everything of one running reflector."""
+    """Everything of one running reflector.
 
-    def __init__(self, settings: ReflectorSettings, clock: Clock, entropy: Entropy, report: Report) -> None:
+    `read_again` gives the configuration as it is now in its file; `set_log_level` is called when it changed.
+    """
+
+    def __init__(
+        self,
+        settings: ReflectorSettings,
+        clock: Clock,
+        entropy: Entropy,
+        report: Report,
+        *,
+        service: ServiceManager | None = None,
+        read_again: Callable[[], ReflectorSettings] | None = None,
+        set_log_level: Callable[[LogLevel], None] | None = None,
+    ) -> None:
         settings.check()
         self._settings = settings
         self._clock = clock
         self._report = report
+        self._service = service or ServiceManager()
+        self._read_again = read_again
+        self._set_log_level = set_log_level
         self._state = ReflectorState(Path(settings.state_directory))
         self._state.prepare()
         self._keys = self._state.keys(entropy)
-        self._office = self._keys.office(settings.capacity)
-        self.reflector = Reflector(self._keys.static_key, self._office, entropy, capacity=settings.capacity)
-        self._cells = CellServer(self.reflector, clock)
-        self._tickets = TicketServer(self._office, self._signed_descriptor, clock)
-        self._onion = ""
-        self._advertised = ("", 0)
+        self._forwarding = load_forwarding(settings.data_plane)
+        self._office = self._keys.office(settings.capacity, entropy, self._forwarding)
+        self._kept_keys = KeptKeys(self._office, self._service)
+        self.trunks = Trunks(self._keys.static_key, self._office, self._forwarding, entropy)
+        self.reflector = Reflector(
+            self._keys.static_key,
+            self._office,
+            self._forwarding,
+            entropy,
+            capacity=settings.capacity,
+            trunks=self.trunks,
+        )
+        self.trunks.serve(self.reflector)
+        self._cells = CellServer(self.reflector, self._forwarding, clock)
+        tickets = TicketServer(self._office, self._signed_descriptor, clock)
+        self._onion = ReflectorOnion(settings.tor, self._state, tickets, clock, entropy, self._reachable)
+        self._backup = BackupKeeper(self._keys, self._onion, clock, entropy)
+        self._trunk_keeper = TrunkKeeper(self._keys, self._onion, self.trunks, clock, entropy)
+        self._drain = Drain(
+            self.reflector,
+            lambda: self.reflector.occupancy.crossed,
+            lambda: self.reflector.occupancy.lines,
+            clock,
+            entropy,
+        )
+        self._level = OccupancyLevel(settings.capacity)
+        self._bound: list[tuple[str, int]] = []
+        self._drained = False
+        self._apply(settings)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`.  Raises `TransportUnavailable` when Tor cannot be had at the start."""
+        """Serve until `stop`, or until a drain is over.  Raises `TransportUnavailable` when Tor cannot be had at the
+        start."""
         self._bind()
-        tasks = [
-            asyncio.create_task(self._cells.run()),
-            asyncio.create_task(self._watch_onion()),
-            asyncio.create_task(self._report_status()),
-            asyncio.create_task(stop.wait()),
+        self._try_descriptor(self._settings)
+        desk = DrainDesk(self._state.directory, self._drain)
+        await desk.open()
+        parts: list[Coroutine[Any, Any, object]] = [
+            self._cells.run(),
+            self._onion.run(),
+            self._backup.run(),
+            self._trunk_keeper.run([ipaddress.ip_address(host).version for host, _ in self._bound]),
+            self._watch(),
+            self._report_status(),
+            self._finish_drain(),
+            stop.wait(),
         ]
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
+            self._service.stopping()
+            self._kept_keys.keep(self._clock.monotonic())
+            await desk.close(drained=self._drained)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._tickets.close()
+            await self._onion.close()
             self._report(self.status())
+
+    def drain(self) -> None:
+        """Finish calls, refuse new lines, then let `run` return."""
+        self._drain.begin()
+
+    def reload(self) -> None:
+        """Read the configuration again and take what can change at run time; a bad one changes nothing."""
+        if self._read_again is None:
+            return
+        if self._onion.name:
+            self._service.reloading(self._clock.monotonic())
+        try:
+            settings, changed, waiting = taken_over(self._settings, self._read_again())
+            self._try_descriptor(settings)
+            self._apply(settings)
+            self._report({"event": "reloaded", "changed": changed, "needs_restart": waiting})
+        except MisuseError as error:
+            log.error("the configuration is not taken, everything stays as it was", why=str(error))
+        finally:
+            if self._onion.name:
+                self._service.ready(self._state_in_words())
 
     def status(self) -> dict[str, object]:
         """Counts, rounded down, so that no line and no call shows in them."""
-        occupancy = self.reflector.occupancy
-        counts = self.reflector.counters.snapshot()
-        dropped = {reason: _rounded(counts[reason], FAULTS_ROUNDED) for reason in DROPS}
-        return {
-            "event": "status",
-            "lines": _rounded(occupancy.lines, LINES_ROUNDED),
-            "crossed": _rounded(occupancy.crossed, LINES_ROUNDED),
-            "tickets": _rounded(occupancy.tickets, LINES_ROUNDED),
-            "cells_received": _rounded(counts["cells_received"], CELLS_ROUNDED),
-            "cells_sent": _rounded(counts["cells_sent"], CELLS_ROUNDED),
-            "departures_missed": _rounded(counts["departures_missed"], FAULTS_ROUNDED),
-            "send_failed": _rounded(self._cells.counters["send_failed"], FAULTS_ROUNDED),
-            "dropped": {reason: count for reason, count in dropped.items() if count},
-        }
+        return status(self._forwarding.name, self.reflector.occupancy, self.reflector.counts())
+
+    def _apply(self, settings: ReflectorSettings) -> None:
+        """Have everything that can change at run time be as in `settings`, which were checked."""
+        before, self._settings = self._settings, settings
+        if settings.capacity != before.capacity:
+            self.reflector.capacity = self._office.capacity = settings.capacity
+            self._level = OccupancyLevel(settings.capacity)
+        self._office.accept_peers(settings.peer_identities)
+        self._backup.aim(settings.backup_reference)
+        self._trunk_keeper.aim(settings.trunk_references)
+        self.reflector.backup = self._backup if settings.backup else None
+        if self._set_log_level is not None and settings.log_level != before.log_level:
+            self._set_log_level(settings.log_level)
 
     def _bind(self) -> None:
-        host, port = split_address(self._settings.udp_listen, "udp_listen")
+        # Threads of Python take turns: more than one of them is worth nothing unless somebody asks for it.
+        cores = len(os.sched_getaffinity(0)) if self._forwarding.name == "native" else 1
+        workers = self._settings.worker_count(cores)
         try:
-            bound = self._cells.bind(host, port)
+            self._bound = self._cells.bind(self._settings.listens, workers)
         except OSError as error:
             raise TransportUnavailable(
                 f"udp_listen: cannot be bound ({error.strerror}); choose another"
             ) from None
-        advertise = self._settings.udp_advertise
-        self._advertised = split_address(advertise, "udp_advertise") if advertise else bound
 
     def _signed_descriptor(self) -> bytes:
-        return self._keys.signed_descriptor(self._onion, *self._advertised, self._clock.wall())
+        trunks = self.trunks.told(self._clock.monotonic())
+        return self._descriptor(self._settings, self._onion.name, trunks)
 
-    async def _watch_onion(self) -> None:
-        """Keep the onion service up; only the first attempt may fail for good."""
-        target = await self._listen()
-        pause = RETRY_FIRST
+    def _try_descriptor(self, settings: ReflectorSettings) -> None:
+        """Raises `MisuseError` where no agent would take what we say of ourselves."""
+        reference = settings.backup_reference
+        if self._keys.public_identity in settings.peer_identities or (
+            reference is not None and reference.identity == self._keys.public_identity
+        ):
+            raise ConfigurationError("backup, peers, trunks: one of them is this reflector itself")
+        trunks = [(reference.identity, slots) for reference, slots in settings.trunk_references]
+        self._descriptor(settings, _ANY_ONION, trunks)
+
+    def _descriptor(
+        self, settings: ReflectorSettings, onion: str, trunks: Sequence[tuple[bytes, int]]
+    ) -> bytes:
+        return self._keys.signed_descriptor(
+            onion,
+            settings.advertised or self._bound,
+            self._clock.wall(),
+            capacity=settings.capacity,
+            occupancy=self._level.level,
+            draining=self._drain.begun,
+            trunks=trunks,
+            backup=settings.backup,
+        )
+
+    def _reachable(self, onion: str) -> None:
+        reference = ReflectorReference(onion, self._keys.public_identity)
+        self._report({"event": "ready", "reference": str(reference)})
+        self._service.ready(self._state_in_words())
+
+    def _state_in_words(self) -> str:
+        if self._drain.begun:
+            return "draining: calls are finished, no new lines"
+        return f"lines are served ({self._forwarding.name} data plane)"
+
+    async def _finish_drain(self) -> None:
+        """Return when a drain is over."""
+        await self._drain.wished()
+        self._report({"event": "draining"})
+        self._service.status(self._state_in_words())
+        await self._drain.finish(lambda: self._settings.drain_limit)
+        self._drained = True
+        self._report(self._drain.result())
+
+    async def _watch(self) -> None:
+        """What has to be looked at, whether or not anybody asks."""
+        next_keep = 0.0
         while True:
-            try:
-                await self._serve_onion(target)
-                pause = RETRY_FIRST
-            except TransportUnavailable:
-                if not self._onion:
-                    raise
-            log.warning("tor is lost; lines go on, new tickets wait until it is back")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, RETRY_MOST)
-
-    async def _listen(self) -> tuple[str, int] | Path:
-        """Our own tor reaches a socket file that nobody else can; a running one is another user's process."""
-        path = self._state.ticket_socket
-        if self._settings.tor.mode == "own" and len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
-            return await self._tickets.listen_unix(path)
-        return await self._tickets.listen_loopback()
-
-    async def _serve_onion(self, target: tuple[str, int] | Path) -> None:
-        """Publish, then wait until Tor is lost."""
-        tor = await TorClient.launch(self._settings.tor, self._state.directory, self._clock)
-        try:
-            service = await tor.publish(self._state.onion_key(), {ONION_PORT: target}, proof_of_work=True)
-            self._state.keep_onion_key(service.key)
-            self._onion = service.onion
-            reference = ReflectorReference(self._onion, self._keys.public_identity)
-            self._report({"event": "ready", "reference": str(reference)})
-            await tor.wait_lost()
-        finally:
-            await tor.close()
+            now = self._clock.monotonic()
+            self._level.look(self.reflector.occupancy.lines, self._clock.wall())
+            if now >= next_keep:
+                self._kept_keys.keep(now)
+                next_keep = now + _KEEP_EVERY
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def _report_status(self) -> None:
         while True:
@@ -260,12 +245,34 @@ class ReflectorNode:
             self._report(self.status())
 
 
-async def run(settings: ReflectorSettings, clock: Clock, entropy: Entropy, report: Report) -> None:
-    """Run a reflector until SIGTERM or SIGINT."""
+async def run(
+    settings: ReflectorSettings,
+    clock: Clock,
+    entropy: Entropy,
+    report: Report,
+    *,
+    service: ServiceManager | None = None,
+    read_again: Callable[[], ReflectorSettings] | None = None,
+    set_log_level: Callable[[LogLevel], None] | None = None,
+) -> None:
+    """Run a reflector until SIGTERM or SIGINT; SIGUSR1 drains it, SIGHUP has it read its configuration again."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    node = ReflectorNode(settings, clock, entropy, report)
-    with claimed(ReflectorState(Path(settings.state_directory)).directory):
+    settings.check()
+    state = ReflectorState(Path(settings.state_directory))
+    state.prepare()
+    with claimed(state.directory):
+        node = ReflectorNode(
+            settings,
+            clock,
+            entropy,
+            report,
+            service=service,
+            read_again=read_again,
+            set_log_level=set_log_level,
+        )
+        loop.add_signal_handler(signal.SIGUSR1, node.drain)
+        loop.add_signal_handler(signal.SIGHUP, node.reload)
         await node.run(stop)

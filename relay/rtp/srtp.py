@@ -54,10 +54,11 @@ def derive_session_keys(master_key: bytes, master_salt: bytes) -> SessionKeys:
     """Session key (16 bytes) and salt (12 bytes) for AEAD_AES_128_GCM."""
     if (len(master_key), len(master_salt)) != (MASTER_KEY_SIZE, MASTER_SALT_SIZE):
         raise MisuseError("AEAD_AES_128_GCM takes a 16-byte master key and a 12-byte master salt")
-    return SessionKeys(
-        derive(master_key, master_salt, _LABEL_ENCRYPTION, MASTER_KEY_SIZE),
-        derive(master_key, master_salt, _LABEL_SALT, MASTER_SALT_SIZE),
-    )
+    # Both are in the first block of their keystreams, so one key schedule serves both: a line needs four of them.
+    salt = int.from_bytes(master_salt) << 32
+    blocks = b"".join((salt ^ label << 64).to_bytes(16) for label in (_LABEL_ENCRYPTION, _LABEL_SALT))
+    streams = Cipher(algorithms.AES(master_key), modes.ECB()).encryptor().update(blocks)
+    return SessionKeys(streams[:MASTER_KEY_SIZE], streams[16 : 16 + MASTER_SALT_SIZE])
 
 
 class AeadSrtp:

@@ -82,13 +82,22 @@ class TorClient:
         return await open_stream(self._socks, onion, port, isolation=isolation)
 
     async def publish(
-        self, key: OnionKey | None, ports: Mapping[int, Target], *, proof_of_work: bool = False
+        self,
+        key: OnionKey | None,
+        ports: Mapping[int, Target],
+        *,
+        proof_of_work: bool = False,
+        streams: int = 0,
     ) -> OnionService:
         """Publish an onion service (a new one without `key`) and wait until directories have its descriptor.
 
-        `ports` maps virtual ports to unix sockets or loopback addresses.  Raises `TransportUnavailable`.
+        `ports` maps virtual ports to unix sockets or loopback addresses.  With `streams`, a circuit that has so many
+        open and asks for one more is closed: work is proved for each circuit, and never for a stream.  Raises
+        `TransportUnavailable`.
         """
-        return await self._control.add_onion(key, ports, proof_of_work=proof_of_work, timeout=PUBLISH_SECONDS)
+        return await self._control.add_onion(
+            key, ports, proof_of_work=proof_of_work, timeout=PUBLISH_SECONDS, streams=streams
+        )
 
     async def wait_lost(self) -> str:
         """Return, with a plain sentence, when Tor is gone."""

@@ -110,10 +110,19 @@ class ControlPort:
         return int(found.group(1)) if found else 0
 
     async def add_onion(
-        self, key: OnionKey | None, ports: Mapping[int, Target], *, proof_of_work: bool, timeout: float
+        self,
+        key: OnionKey | None,
+        ports: Mapping[int, Target],
+        *,
+        proof_of_work: bool,
+        timeout: float,
+        streams: int = 0,
     ) -> OnionService:
-        """Create a service and wait until its descriptor is with enough directories."""
+        """Create a service and wait until its descriptor is with enough directories; `streams` as in
+        `relay.tor.TorClient.publish`."""
         parts = [f"ADD_ONION {key.text if key else 'NEW:ED25519-V3'}"]
+        if streams:
+            parts.append(f"Flags=MaxStreamsCloseCircuit MaxStreams={streams}")
         if proof_of_work:
             parts.append("PoWDefensesEnabled=1 PoWQueueRate=20 PoWQueueBurst=200")
         for virtual, target in ports.items():

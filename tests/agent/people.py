@@ -6,7 +6,8 @@ straight into the core of a reflector.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,21 +20,26 @@ from relay.agent.contacts import Whereabouts
 from relay.agent.events import Value
 from relay.agent.flows import Flows
 from relay.agent.inbox import PAUSE
+from relay.agent.meeting import Meeting, choose_meeting
 from relay.agent.phone import Answered, IncomingInvite, PhoneCall
 from relay.agent.reflectors import ReflectorPool
 from relay.agent.surroundings import Surroundings
-from relay.core import Clock, Entropy, SeededEntropy, SystemEntropy, TransportUnavailable
+from relay.core import Clock, Entropy, ManualClock, SeededEntropy, SystemEntropy, TransportUnavailable
 from relay.media_reflector import (
     Descriptor,
     LineClient,
     LineEvent,
     LineLost,
+    LossCause,
     Reflector,
     ReflectorKeys,
     Ticket,
 )
 from relay.media_reflector.descriptor import ReflectorReference, verify_descriptor
-from relay.media_reflector.tickets import parse_answer, ticket_request
+from relay.media_reflector.forwarding.face import SLOT_SECONDS, pack_address
+from relay.media_reflector.forwarding.twin import PlainForwarding
+from relay.media_reflector.resumption import BackupMint
+from relay.media_reflector.ticket_messages import RequestKind, parse_answer, peer_request, ticket_request
 from relay.rtp.cell import TICK
 from relay.sip.opus_offer import neutral_offer
 from relay.sip.sdp import SessionDescription
@@ -51,15 +57,48 @@ class MemoryPool:
     def __init__(self, world: "World", names: list[str]) -> None:
         self.world = world
         self.names = names
+        self.taken: list[str] = []
         self.distrusted: list[str] = []
+        self.accepts_backup = True
+        self.fetched = 0
 
-    def ready(self) -> list[str]:
-        return list(self.names)
+    def offer(self) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    def meeting(self, offered: Sequence[str]) -> Meeting | None:
+        guards = {name: self.world.trunks.get(name, {}) for name in self.names}
+        return choose_meeting(offered, guards, self.world.entropy)
+
+    def trunk(self, own: str, other: str) -> bytes | None:
+        return self.world.trunks.get(own, {}).get(other)
 
     def take(self, name: str) -> tuple[Descriptor, Ticket]:
         if name not in self.names:
             raise TransportUnavailable("no ticket for the reflector")
+        self.taken.append(name)
         return self.world.descriptor, self.world.ticket()
+
+    async def take_soon(self, name: str, patience: float) -> tuple[Descriptor, Ticket]:
+        await asyncio.sleep(self.world.tor_delay)
+        if self.world.site.gone:
+            raise TransportUnavailable("no ticket for the reflector")
+        return self.take(name)
+
+    def known(self, identity: bytes) -> Descriptor | None:
+        found = [site.descriptor for site in self.world.sites if site.keys.public_identity == identity]
+        return found[0] if found and self.accepts_backup else None
+
+    def backup(self, name: str) -> Descriptor | None:
+        there = self.accepts_backup and len(self.world.sites) > 1
+        return self.world.sites[1].descriptor if there else None
+
+    async def fetch_at(self, descriptor: Descriptor) -> Ticket:
+        await asyncio.sleep(self.world.tor_delay)
+        site = next(site for site in self.world.sites if site.descriptor == descriptor)
+        if site.gone:
+            raise TransportUnavailable("the reflector did not answer")
+        self.fetched += 1
+        return site.ticket()
 
     def distrust(self, name: str) -> None:
         self.distrusted.append(name)
@@ -75,7 +114,9 @@ class MemoryLine:
         self._source: Callable[[], bytes | None] = named["source"]
         self._on_event: Callable[[LineEvent], None] = named["on_event"]
         self._clock: Clock = named["clock"]
+        self.address = pack_address("127.0.0.1", next(self.world.ports))
         self.cells = 0
+        self.site = next(site for site in self.world.sites if site.address == reflector)
         self.lost = False
 
     async def run(self) -> None:
@@ -89,8 +130,8 @@ class MemoryLine:
                 now = self._clock.monotonic()
                 cell = self.client.next_cell(now)
                 self.cells += 1
-                if not self.world.swallows(cell):
-                    self.world.reflector.receive(cell, id(self), now)
+                if not self.site.gone and not self.world.severed(self) and not self.world.loses(cell):
+                    self.site.forwarding.receive([(cell, self.address)], now)
                 self.deliver(self.client.events())
                 await asyncio.sleep(TICK)
         finally:
@@ -101,7 +142,8 @@ class MemoryLine:
 
     def deliver(self, events: list[LineEvent]) -> None:
         for event in events:
-            self.lost = self.lost or isinstance(event, LineLost)
+            if isinstance(event, LineLost) and event.cause in (LossCause.UNANSWERED, LossCause.BUSY):
+                self.lost = True
             self._on_event(event)
 
 
@@ -224,9 +266,49 @@ class Person:
         return self.events(name)[-1]
 
 
+class Site:
+    """One reflector in memory: its keys outlive its process, which can be gone, or another one (`start`)."""
+
+    def __init__(self, world: "World", onion: str, port: int) -> None:
+        self.entropy = world.entropy
+        self.clock = world.clock
+        self.gone = False
+        self.address = ("127.0.0.1", port)
+        self.keys = ReflectorKeys.generate(self.entropy)
+        wall = self.clock.wall()
+        self.reference = ReflectorReference(onion, self.keys.public_identity)
+        self.signed = self.keys.signed_descriptor(onion, [self.address], wall, capacity=100)
+        self.descriptor = verify_descriptor(self.signed, self.reference, wall)
+        self.start()
+
+    def start(self, sealing_keys: bytes = b"") -> None:
+        """A fresh process, with the keys of tickets that were kept for it, if any."""
+        self.forwarding = PlainForwarding(ManualClock())
+        self.office = self.keys.office(100, self.entropy, self.forwarding)
+        if sealing_keys:
+            assert self.office.restore(sealing_keys)
+        self.reflector = Reflector(
+            self.keys.static_key, self.office, self.forwarding, self.entropy, capacity=100
+        )
+
+    def back_up(self, other: "Site", now: float) -> None:
+        """Leave a key at another reflector, and hand our lines tickets for that one."""
+        key = self.entropy.token(32)
+        other.office.accept_peers([self.keys.public_identity])
+        request = peer_request(RequestKind.BACKUP_KEY, key, other.descriptor, self.keys.identity_key)
+        assert parse_answer(other.office.answer(request, lambda: other.signed, now)).seconds
+        self.reflector.backup = BackupMint(key, other.keys.public_identity, self.entropy, now)
+
+    def ticket(self) -> Ticket:
+        now = self.clock.monotonic()
+        request, secret = ticket_request(self.descriptor, self.entropy)
+        answer = parse_answer(self.office.answer(request, lambda: self.signed, now))
+        return Ticket.fresh(secret, now + answer.seconds)
+
+
 @dataclass
 class World:
-    """Open with `open_world`."""
+    """Open with `open_world`.  `sites` are its reflectors: the guard, and where there is one its backup."""
 
     directory: Path
     start_delay: float = 1.0
@@ -237,17 +319,49 @@ class World:
     lines: list[MemoryLine] = field(default_factory=list)
     ever: list[MemoryLine] = field(default_factory=list)
     posted: list[tuple[str, bytes]] = field(default_factory=list)
-    reflector_gone: bool = False
     loses: Callable[[bytes], bool] = lambda cell: False
+    severed: Callable[[MemoryLine], bool] = lambda line: False
+    """Lines whose path is broken, both ways."""
+    ports: Iterator[int] = field(default_factory=lambda: itertools.count(20000))
+    trunks: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """The identities of the reflectors that each keeps a trunk with, all by id."""
 
     def __post_init__(self) -> None:
-        self.keys = ReflectorKeys.generate(self.entropy)
-        self.office = self.keys.office(100)
-        self.reflector = Reflector(self.keys.static_key, self.office, self.entropy, capacity=100)
-        reference = ReflectorReference("c" * 56, self.keys.public_identity)
-        wall = self.clock.wall()
-        self.signed = self.keys.signed_descriptor(reference.onion, "127.0.0.1", 7210, wall)
-        self.descriptor = verify_descriptor(self.signed, reference, wall)
+        self.sites = [Site(self, "c" * 56, 7210)]
+
+    def add_backup(self) -> Site:
+        """A second reflector, which takes the lines of the first one."""
+        backup = Site(self, "e" * 56, 7211)
+        self.sites.append(backup)
+        self.site.back_up(backup, self.clock.monotonic())
+        return backup
+
+    @property
+    def site(self) -> Site:
+        return self.sites[0]
+
+    @property
+    def reflector(self) -> Reflector:
+        return self.site.reflector
+
+    @property
+    def forwarding(self) -> PlainForwarding:
+        return self.site.forwarding
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return self.site.descriptor
+
+    @property
+    def reflector_gone(self) -> bool:
+        return self.site.gone
+
+    @reflector_gone.setter
+    def reflector_gone(self, gone: bool) -> None:
+        self.site.gone = gone
+
+    def ticket(self) -> Ticket:
+        return self.site.ticket()
 
     @property
     def alice(self) -> Person:
@@ -257,16 +371,6 @@ class World:
     def bob(self) -> Person:
         return self.people["bob"]
 
-    def ticket(self) -> Ticket:
-        now = self.clock.monotonic()
-        request, secret = ticket_request(self.descriptor, self.entropy)
-        return Ticket(
-            secret, now + parse_answer(self.office.answer(request, lambda: self.signed, now)).lifetime
-        )
-
-    def swallows(self, cell: bytes) -> bool:
-        return self.reflector_gone or self.loses(cell)
-
     def post(self, onion: str, token: str, body: bytes) -> None:
         """What a contact point does: pass it on, or not."""
         self.posted.append((token, body))
@@ -275,12 +379,21 @@ class World:
                 person.agent._correspondence.receive(token, body)
 
     async def run_reflector(self) -> None:
+        done = int(self.clock.monotonic() / SLOT_SECONDS)
         while True:
             now = self.clock.monotonic()
-            for cell, destination in self.reflector.tick(now):
-                for line in list(self.lines):
-                    if id(line) == destination and not self.swallows(cell):
-                        line.deliver(line.client.receive(cell, now))
+            due = int(now / SLOT_SECONDS)
+            for number in range(done + 1, due + 1):
+                for site in self.sites:
+                    for cell, destination in site.forwarding.slot(number, now):
+                        for line in list(self.lines):
+                            here = line.address == destination and line.site is site
+                            if here and not (site.gone or self.severed(line) or self.loses(cell)):
+                                line.deliver(line.client.receive(cell, now))
+            done = due
+            for site in self.sites:
+                site.reflector.handle(site.forwarding.upcalls(), now)
+                site.reflector.watch(now)
             await asyncio.sleep(_REFLECTOR_STEP)
 
     def introduce(self) -> None:
@@ -334,7 +447,7 @@ async def open_world(
     loop = asyncio.get_running_loop()
     accepted = reflectors or {}
     patch = pytest.MonkeyPatch()
-    patch.setattr("relay.agent.call_runner.Line", type("WorldLine", (MemoryLine,), {"world": world}))
+    patch.setattr("relay.agent.line_keeper.Line", type("WorldLine", (MemoryLine,), {"world": world}))
     for name in ONIONS:
         person = Person(world, name, directory, accepted.get(name, ["d" * 32]))
         await loop.create_datagram_endpoint(person.phone_socket, local_addr=("127.0.0.1", 0))

@@ -8,8 +8,10 @@ from relay.agent.call import (
     BYE_SECONDS,
     FAREWELL_SECONDS,
     MEET_SECONDS,
+    NOWHERE_TO_MEET,
     PEER_SILENCE_SECONDS,
     SETTLE_SECONDS,
+    UNHEARD_SECONDS,
     Call,
     Phase,
     Side,
@@ -30,6 +32,7 @@ from relay.agent.commands import (
     Tone,
     Unkey,
 )
+from relay.agent.meeting import NOTHING_IN_COMMON
 
 
 def make(side: Side, now: float = 100.0) -> Call:
@@ -103,6 +106,42 @@ def test_a_refusal_reaches_the_phone(status: int, reason: str) -> None:
     call = make(Side.CALLER)
     call.answered_by_peer(status, 101.0)
     assert drain(call) == [RefusePhone(status, reason)]
+    assert call.ended
+
+
+def test_a_line_that_is_not_crossed_ends_the_call_and_lingers() -> None:
+    call = make(Side.CALLER)
+    call.not_crossed("too early to matter", 100.5)
+    call.answered_by_peer(200, 101.0)
+    call.line_open()
+    call.outputs()
+    call.not_crossed("the trunk is taken", 104.0)
+    assert drain(call) == [
+        SendNote("BYE"),
+        Play(Tone.FAREWELL, 104.0 + FAREWELL_SECONDS),
+        ReleaseLine(113.0),
+    ]
+    assert call.reason == "the trunk is taken"
+    assert call.phase is Phase.PARTING
+    call.not_crossed("too late to matter", 105.0)
+    assert call.reason == "the trunk is taken"
+
+
+def test_a_trunk_that_breaks_ends_the_call_with_a_tone_and_the_reason() -> None:
+    call = talking(Side.CALLEE)
+    call.not_crossed("the trunk broke", 105.0)
+    assert Play(Tone.FAREWELL, 105.0 + FAREWELL_SECONDS) in drain(call)
+    assert call.phase is Phase.PARTING
+    assert call.reason == "the trunk broke"
+
+
+def test_nowhere_to_meet_is_explained_to_the_owner_and_short_for_the_phone() -> None:
+    call = make(Side.CALLER)
+    call.answered_by_peer(NOWHERE_TO_MEET, 101.0)
+    refused, failed, _ = call.outputs()
+    assert refused == RefusePhone(480, "No reflector in common")
+    assert isinstance(failed, Tell)
+    assert failed.fields["reason"] == NOTHING_IN_COMMON.format(contact="bob")
     assert call.ended
 
 
@@ -198,10 +237,25 @@ def test_a_lost_reflector_ends_the_call_for_the_phone_within_three_seconds() -> 
 def test_a_silent_peer_ends_the_call() -> None:
     call = talking(Side.CALLER)
     call.heard(106.0)
+    call.tick(106.0 + UNHEARD_SECONDS)
+    drain(call)
     call.tick(106.0 + PEER_SILENCE_SECONDS - 0.1)
     assert drain(call) == []
     call.tick(106.0 + PEER_SILENCE_SECONDS)
     assert drain(call)[0] == SendNote("BYE")
+
+
+def test_a_peer_that_is_not_heard_is_a_tone_until_it_is() -> None:
+    call = talking(Side.CALLER)
+    assert not call.heard(106.0)
+    assert call.deadline() == 106.0 + UNHEARD_SECONDS
+    call.tick(106.0 + UNHEARD_SECONDS)
+    assert drain(call) == [Play(Tone.WAITING, 106.0 + UNHEARD_SECONDS)]
+    assert call.deadline() == 106.0 + PEER_SILENCE_SECONDS
+    assert call.heard(110.0)
+    assert drain(call) == [Play(Tone.NONE, 110.0)]
+    assert not call.heard(110.1)
+    assert call.phase is Phase.TALKING
 
 
 def test_lines_that_do_not_meet_end_the_call() -> None:

@@ -3,13 +3,16 @@
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from relay.agent.calls import HEAD_START, MAX_CALLS
+from relay.agent.meeting import NOTHING_IN_COMMON, Meeting
 from relay.agent.phone import Cancelled, HungUp, Refused, Ringing
 from relay.core import SystemEntropy
+from relay.media_reflector import LineClient
 from tests.agent.people import ONIONS, Person, open_world
 from tests.agent.virtual_time import in_virtual_time
 
@@ -60,7 +63,7 @@ async def test_a_name_outside_ascii_can_be_dialled(tmp_path: Path) -> None:
         assert call.said == [("progress", 180)]
 
 
-@pytest.mark.parametrize("why", ["Tor is not running", "no reflector is within reach"])
+@pytest.mark.parametrize("why", ["Tor is not running", "none of your guards takes a line just now"])
 def test_without_tor_or_reflector_it_is_503_and_nothing_leaves(tmp_path: Path, why: str) -> None:
     @in_virtual_time
     async def scenario() -> None:
@@ -268,13 +271,78 @@ async def test_two_rings_at_once_ring_the_phone_once(tmp_path: Path) -> None:
 
 
 @in_virtual_time
-async def test_no_reflector_in_common_is_480_and_opens_nothing(tmp_path: Path) -> None:
+async def test_no_reflector_in_common_is_480_opens_nothing_and_both_are_told_why(tmp_path: Path) -> None:
     async with open_world(tmp_path, reflectors={"alice": ["e" * 32], "bob": ["f" * 32]}) as world:
         dialled = world.alice.dial("bob")
         await world.alice.wait("call-ended")
         assert dialled.said[-1] == ("refuse", 480)
         assert not world.bob.rung
         assert not world.ever
+        for person, other in ((world.alice, "bob"), (world.bob, "alice")):
+            (failed,) = person.events("failed")
+            assert failed.fields["reason"] == NOTHING_IN_COMMON.format(contact=other)
+
+
+HERS, HIS = "e" * 32, "f" * 32
+IDENTITY = b"his".ljust(32)
+
+
+@in_virtual_time
+async def test_over_a_trunk_each_opens_a_line_at_a_guard_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[bytes | None] = []
+
+    class Recorded(LineClient):
+        def __init__(self, *arguments: Any, via: bytes | None = None, **named: Any) -> None:
+            joined.append(via)
+            # Both ends of the trunk are one reflector here, so that the plain join crosses the two lines.
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr("relay.agent.line_keeper.LineClient", Recorded)
+    places = {"alice": ["d" * 32, HERS], "bob": [HIS]}
+    async with open_world(tmp_path, reflectors=places) as world:
+        world.trunks = {HIS: {HERS: b"hers".ljust(32)}, HERS: {HIS: IDENTITY}}
+        await world.talk()
+        assert world.alice.pool.taken == [HERS]
+        assert world.bob.pool.taken == [HIS]
+        assert sorted(joined, key=str) == [None, IDENTITY], (
+            "she asks for the way over the trunk, he just waits"
+        )
+        assert world.alice.calls._runners[0].line.trunk == IDENTITY
+        await world.alice.calls.stop(3.0)
+        await world.quiet()
+
+
+@in_virtual_time
+async def test_a_trunk_that_cannot_be_had_ends_the_call_for_both_at_once(tmp_path: Path) -> None:
+    """The reflector of this world has no trunk at all: it refuses, and says so in the line's cells."""
+    async with open_world(tmp_path, reflectors={"alice": [HERS], "bob": [HIS]}) as world:
+        world.trunks = {HIS: {HERS: b"hers".ljust(32)}, HERS: {HIS: IDENTITY}}
+        dialled, rung = await world.ring()
+        world.alice.calls._runners[-1].call._start_delay = 0.5
+        world.bob.calls._runners[-1].call._start_delay = 4.0
+        world.bob.pick_up(rung)
+        ended = await world.alice.wait("call-ended", limit=5.0)
+        assert "does not cross" in str(ended.fields["reason"])
+        await world.bob.wait("call-ended", limit=5.0)
+        assert ("hang up", 0) in dialled.said
+        assert ("hang up", 0) in rung.said
+        assert len(world.lines) == 1, "hers lingers as any other does"
+        assert world.bob.events("line-unopened")
+        await world.quiet()
+
+
+@in_virtual_time
+async def test_a_trunk_that_the_callers_guard_does_not_have_is_never_tried(tmp_path: Path) -> None:
+    async with open_world(tmp_path, reflectors={"alice": [HERS], "bob": [HIS]}) as world:
+        world.trunks = {HIS: {HERS: b"hers".ljust(32)}}
+        _, rung = await world.ring()
+        world.bob.pick_up(rung)
+        ended = await world.alice.wait("call-ended")
+        assert ended.fields["reason"] == "the answer made no sense"
+        assert not world.alice.pool.taken
+        await world.quiet()
 
 
 @in_virtual_time
@@ -285,7 +353,7 @@ async def test_a_reflector_that_was_not_offered_is_never_used(tmp_path: Path) ->
         runner = world.bob.calls._runners[0]
         offered = world.alice.calls._runners[0].offered
         (hidden,) = set(places) - set(offered)
-        runner.take_over(runner._join_code, hidden)
+        runner.take_over(runner.line.join_code, Meeting(hidden))
         world.bob.pick_up(rung)
         ended = await world.alice.wait("call-ended")
         assert ended.fields["reason"] == "the answer made no sense"

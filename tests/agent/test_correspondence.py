@@ -265,7 +265,7 @@ async def test_no_log_line_of_calls_that_fail_names_anybody(tmp_path: Path, log:
 
 async def said_in_cells(world: World, dialled: ScriptedCall) -> bool:
     """Something in the cells that makes no sense, from alice to bob."""
-    voice = world.alice.calls._runners[-1]._voice
+    voice = world.alice.calls._runners[-1].voice.keyed
     assert voice is not None
     offered = voice.packer.offer_control(b"BYE sip:alice@127.0.0.1 SIP/2.0\r\n\r\n")
     await asyncio.sleep(0.5)

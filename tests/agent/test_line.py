@@ -1,15 +1,19 @@
 """One line on real sockets of this machine: a cell in every tick, all of one size, whatever its source does."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from relay.agent.line import Line
+from relay.agent.line import SUSPICIOUS_SILENCE, Line
 from relay.chaff import Pace
 from relay.core import SeededEntropy, SystemClock, TransportUnavailable
-from relay.media_reflector import LineClient, LineEvent, LineLost
+from relay.media_reflector import LineClient, LineEvent, LineLost, LossCause
+from relay.media_reflector.forwarding.face import SLOT_SECONDS, pack_address, unpack_address
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, TICK
 from tests.agent.people import World
 
@@ -98,9 +102,25 @@ async def test_an_event_that_nobody_can_handle_does_not_stop_the_cells(tmp_path:
     line = make(receiver, tmp_path, on_event=handle)
     task = asyncio.create_task(line.run())
     await asyncio.sleep(0.2)
-    line._deliver([LineLost("try")])
+    lost = LineLost("try", LossCause.UNANSWERED)
+    line._deliver([lost])
     await asyncio.wait_for(task, 5.0)
-    assert events == [LineLost("try")]
+    assert events == [lost]
+    receiver.endpoint.close()
+
+
+async def test_a_line_that_falls_silent_keeps_its_pace(tmp_path: object) -> None:
+    receiver = Receiver()
+    line = make(receiver, tmp_path)
+    task = asyncio.create_task(line.run())
+    await asyncio.sleep(0.3)
+    line._deliver([LineLost("silent", LossCause.SILENT)])
+    receiver.take()
+    await asyncio.sleep(0.5)
+    assert len(receiver.take()) >= 10
+    assert not task.done()
+    line.release()
+    await asyncio.wait_for(task, 5.0)
     receiver.endpoint.close()
 
 
@@ -149,6 +169,132 @@ async def test_what_does_not_come_from_the_reflector_is_not_even_read(tmp_path: 
     await asyncio.wait_for(task, 5.0)
     receiver.endpoint.close()
     stranger.endpoint.close()
+
+
+class Echo(asyncio.DatagramProtocol):
+    """A reflector on loopback, whose clock is the event loop's."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.sources: list[tuple[float, str]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        now = self.world.clock.monotonic()
+        self.sources.append((now, addr[0]))
+        self.world.forwarding.receive([(data, pack_address(*addr))], now)
+        self.world.reflector.handle(self.world.forwarding.upcalls(), now)
+
+    async def run(self) -> None:
+        number = int(self.world.clock.monotonic() / SLOT_SECONDS)
+        while True:
+            await asyncio.sleep(0.001)
+            now = self.world.clock.monotonic()
+            while number < int(now / SLOT_SECONDS):
+                number += 1
+                for cell, destination in self.world.forwarding.slot(number, now):
+                    self.transport.sendto(cell, unpack_address(destination))
+
+
+@contextlib.asynccontextmanager
+async def reflecting(tmp_path: Path) -> AsyncIterator[tuple[Echo, tuple[str, int]]]:
+    loop = asyncio.get_running_loop()
+    echo = Echo(World(tmp_path, clock=SystemClock()))
+    transport, _ = await loop.create_datagram_endpoint(lambda: echo, local_addr=("127.0.0.1", 0))
+    task = asyncio.create_task(echo.run())
+    try:
+        yield echo, transport.get_extra_info("sockname")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        transport.close()
+
+
+def line_to(echo: Echo, address: tuple[str, int], events: list[LineEvent], local_address: str = "") -> Line:
+    entropy = SeededEntropy("moving")
+    return Line(
+        LineClient(echo.world.descriptor, echo.world.ticket(), entropy),
+        address,
+        local_address=local_address,
+        pace=Pace.at_random(TICK, entropy),
+        clock=SystemClock(),
+        entropy=entropy,
+        source=lambda: None,
+        on_event=events.append,
+    )
+
+
+async def test_a_line_follows_this_machine_to_another_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out changes, the old one goes silent: a fresh socket and a fresh pace, and the line is still up."""
+    events: list[LineEvent] = []
+    async with reflecting(tmp_path) as (echo, address):
+        line = line_to(echo, address, events)
+        task = asyncio.create_task(line.run())
+        await asyncio.sleep(0.6)
+        assert line.client.opened
+        slot = line._pace.slot
+        monkeypatch.setattr("relay.agent.line.source_address", lambda reflector: "127.0.0.2")
+        await asyncio.sleep(0.3)
+        assert line.client.counters["moves"] == 0, "as long as the old way works"
+        silenced = echo.world.clock.monotonic()
+        send = echo.transport.sendto
+
+        def sendto(cell: bytes, destination: tuple[str, int]) -> None:
+            if destination[0] != "127.0.0.1":
+                send(cell, destination)
+
+        monkeypatch.setattr(echo.transport, "sendto", sendto, raising=False)
+        await asyncio.sleep(1.6)
+        assert line.client.counters["moves"] == 1
+        assert not line.client.lost
+        assert line._pace.slot != slot
+        moved = next(at for at, source in echo.sources if source == "127.0.0.2")
+        assert SUSPICIOUS_SILENCE < moved - silenced < SUSPICIOUS_SILENCE + 0.6
+        last = max(at for at, source in echo.sources if source == "127.0.0.1")
+        assert last < moved + 0.05
+        assert not [event for event in events if isinstance(event, LineLost)]
+        line.release()
+        await asyncio.wait_for(task, 5.0)
+        assert line._left == set()
+
+
+async def test_an_address_that_was_set_by_hand_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.agent.line.source_address", lambda reflector: "127.0.0.2")
+    events: list[LineEvent] = []
+    async with reflecting(tmp_path) as (echo, address):
+        line = line_to(echo, address, events, "127.0.0.1")
+        task = asyncio.create_task(line.run())
+        await asyncio.sleep(0.5)
+        monkeypatch.setattr(echo.transport, "sendto", lambda cell, destination: None, raising=False)
+        await asyncio.sleep(1.8)
+        assert line.client.counters["moves"] == 0
+        assert {source for _, source in echo.sources} == {"127.0.0.1"}
+        assert [type(event) for event in events][-1] is LineLost
+        line.release()
+        await asyncio.wait_for(task, 5.0)
+
+
+async def test_no_way_at_all_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def nowhere(reflector: tuple[str, int]) -> None:
+        asked.append(reflector)
+
+    monkeypatch.setattr("relay.agent.line.source_address", nowhere)
+    monkeypatch.setattr("relay.media_reflector.client.OPENING_TIMEOUT", 1.2)
+    receiver = Receiver()
+    line = make(receiver, tmp_path, local_address="")
+    await asyncio.wait_for(line.run(), 5.0)
+    assert line.client.lost
+    assert 3 <= len(asked) <= 8, "looked for, ten times a second at most"
+    assert len({address for _, address in receiver.take()}) == 1
+    receiver.endpoint.close()
 
 
 async def test_a_line_address_that_is_not_ours_is_one_plain_sentence(tmp_path: object) -> None:

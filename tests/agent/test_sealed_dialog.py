@@ -1,7 +1,10 @@
 """The sealed dialog: what one side writes, the other reads; what does not belong to it is refused."""
 
+import re
+
 import pytest
 
+from relay.agent.meeting import Meeting
 from relay.agent.sealed_dialog import SealedDialog
 from relay.core import PeerError, SeededEntropy
 from relay.forward_publish import MOST_SIP
@@ -37,10 +40,41 @@ def test_a_ring_carries_offer_places_code_and_time_and_fits_a_sealed_body() -> N
 def test_an_answer_names_the_chosen_reflector() -> None:
     alice, bob, ring = rung()
     bob.read_invite(ring)
-    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), PLACES[1])
+    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), Meeting(PLACES[1]))
     assert len(sip) <= MOST_SIP
     answer = alice.read_answer(sip)
-    assert (answer.status, answer.reflector) == (200, PLACES[1])
+    assert (answer.status, answer.meeting) == (200, Meeting(PLACES[1]))
+
+
+def test_an_answer_over_a_trunk_names_both_ends_of_it() -> None:
+    alice, bob, ring = rung()
+    bob.read_invite(ring)
+    meeting = Meeting("f" * 32, via=PLACES[1])
+    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), meeting)
+    assert len(sip) <= MOST_SIP
+    assert alice.read_answer(sip).meeting == meeting
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda sip: sip.replace(b"x-bayonne-reflector", b"x-bayonne-elsewherer"),
+        lambda sip: sip.replace(b"x-bayonne-trunk", b"x-bayonne-reflector"),
+        lambda sip: sip.replace(b"x-bayonne-reflector", b"x-bayonne-trunk"),
+    ],
+)
+def test_an_answer_that_names_no_place_or_several_is_the_peers_fault(damage) -> None:  # type: ignore[no-untyped-def]
+    alice, bob, ring = rung()
+    bob.read_invite(ring)
+    meeting = Meeting("f" * 32, via=PLACES[1])
+    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), meeting)
+    length = re.search(rb"Content-Length: (\d+)", sip)
+    damaged = damage(sip)
+    if length is not None:
+        grown = int(length.group(1)) + len(damaged) - len(sip)
+        damaged = damaged.replace(length.group(0), b"Content-Length: %d" % grown)
+    with pytest.raises(PeerError):
+        alice.read_answer(damaged)
 
 
 def test_a_refusal_needs_no_session() -> None:
@@ -52,7 +86,9 @@ def test_a_refusal_needs_no_session() -> None:
 def talking() -> tuple[SealedDialog, SealedDialog]:
     alice, bob, ring = rung()
     bob.read_invite(ring)
-    alice.read_answer(bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), PLACES[0]))
+    alice.read_answer(
+        bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), Meeting(PLACES[0]))
+    )
     return alice, bob
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from relay.agent.settings import AgentSettings, ChaffSettings, listen_address
 from relay.core import ConfigurationError, SeededEntropy, load_configuration
-from relay.media_reflector import ReflectorKeys, ReflectorReference
+from relay.media_reflector import ReflectorKeys, ReflectorReference, format_maker
 
 SAMPLE = Path(__file__).parents[2] / "ops" / "config" / "agent.toml"
 ONION = "a" * 56
 REFERENCE = str(ReflectorReference(ONION, ReflectorKeys.generate(SeededEntropy(1)).public_identity))
+MAKER = format_maker(bytes(range(32)))
 GOOD = AgentSettings("x", contact_points=(ONION,), reflectors=(REFERENCE,))
 
 
@@ -29,6 +30,13 @@ def test_the_sample_loads_shows_the_defaults_and_asks_for_contact_points() -> No
 def test_good_settings_pass() -> None:
     GOOD.check()
     msgspec.structs.replace(GOOD, sip_listen="127.1.2.3:1", line_address="192.0.2.1").check()
+    lists = {"reflectors": (), "reflector_lists": ("friends.txt",), "list_makers": (MAKER,)}
+    msgspec.structs.replace(GOOD, **lists).check()
+
+
+def test_a_list_needs_a_maker_whom_the_owner_accepts() -> None:
+    with pytest.raises(ConfigurationError, match=r"^list_makers: needed with reflector_lists"):
+        msgspec.structs.replace(GOOD, reflector_lists=("friends.txt",)).check()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,8 @@ def test_a_wrong_key_or_type_is_named_with_its_line(tmp_path: Path, text: str, m
         ("contact_points", (ONION, "sip:evil")),
         ("reflectors", ("bayonne-reflector:x/y",)),
         ("reflectors", (REFERENCE, REFERENCE[:-1])),
+        ("list_makers", (MAKER, MAKER[:-1])),
+        ("list_makers", (REFERENCE,)),
         ("sip_listen", "0.0.0.0:5060"),
         ("sip_listen", "192.0.2.1:5060"),
         ("sip_listen", "localhost:5060"),

@@ -3,10 +3,14 @@
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from relay.agent.guards import Guard
 from relay.agent.state import StateDirectory
 from relay.core import ConfigurationError, SeededEntropy
+
+GUARD = Guard(bytes(range(32)), 86400 * 20000, 86400 * 20120, 86400 * 20000)
 
 
 def mode(path: Path) -> int:
@@ -23,8 +27,9 @@ def state(tmp_path: Path) -> StateDirectory:
 def test_directory_and_files_are_the_owners_alone(state: StateDirectory) -> None:
     state.identity(SeededEntropy(1))
     state.softphone("me", SeededEntropy(1))
+    state.keep_guards([GUARD])
     assert mode(state.path) == 0o700
-    for name in ("identity.key", "softphone.json"):
+    for name in ("identity.key", "softphone.json", "guards.json"):
         assert mode(state.path / name) == 0o600
 
 
@@ -66,6 +71,23 @@ def test_identity_and_password_stay(state: StateDirectory) -> None:
     other = state.softphone("you", SeededEntropy(3))
     assert other.user == "you"
     assert other.password != first[1].password
+
+
+def test_guards_stay(state: StateDirectory) -> None:
+    assert state.guards() == ()
+    kept = (GUARD, msgspec.structs.replace(GUARD, identity=bytes(32), missed=3, missed_on=86400 * 20100))
+    state.keep_guards(kept)
+    assert StateDirectory(state.path).guards() == kept
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\xff", b'{"guards": [{"identity": "AA=="}]}', b'{"guards": 3}']
+)
+def test_damaged_guards_are_not_passed_over_for_new_ones(state: StateDirectory, content: bytes) -> None:
+    state.write("guards.json", content)
+    with pytest.raises(ConfigurationError, match=r"guards.json in the state directory is damaged"):
+        state.guards()
+    assert state.read("guards.json") == content
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"{}", b"\xff\xfe", b'{"user": 5}', bytes(33)])

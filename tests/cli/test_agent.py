@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from relay.agent import StateDirectory
 from relay.cli.agent import command
 from relay.core import SeededEntropy
-from relay.media_reflector import ReflectorKeys, ReflectorReference
+from relay.media_reflector import ReflectorKeys, ReflectorReference, format_maker
 
 REFERENCE = ReflectorReference("a" * 56, ReflectorKeys.generate(SeededEntropy(1)).public_identity)
 
@@ -42,6 +42,16 @@ def test_a_good_configuration_is_said_to_be_good_and_nothing_is_made(config: Pat
     result = CliRunner().invoke(command, ["--config", str(config), "--check-config"])
     assert result.output == "agent.toml: ok\n"
     assert not (tmp_path / "state").exists()
+
+
+def test_a_list_that_is_of_no_use_is_said_when_the_configuration_is_checked(config: Path) -> None:
+    lists = f'reflector_lists = ["/no/friends.txt"]\nlist_makers = ["{format_maker(bytes(32))}"]\n'
+    config.write_text(lists + config.read_text())
+    done = bayonne("agent", "--config", str(config), "--check-config")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "bayonne: reflector_lists: friends.txt: cannot be read (No such file or directory)\n"
+    )
 
 
 def test_the_softphones_credentials_stay_the_same(config: Path) -> None:

@@ -20,7 +20,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_help_lists_every_command_and_loads_none() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("agent", "contact", "contact-point", "demo", "reflector", "testnet"):
+    for name in ("agent", "contact", "contact-point", "demo", "reflector", "reflectors", "testnet"):
         assert f"  {name} " in done.stdout
 
 

@@ -22,6 +22,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     relays: tuple[str, ...] = ()
     verbose: bool = False
     tor: Inner = msgspec.field(default_factory=Inner)
+    ends: tuple[Inner, ...] = ()
 
 
 def load(directory: Path, text: str, environment: Mapping[str, str] | None = None) -> Settings:
@@ -62,6 +63,8 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
         ('state_directory = "x"\nport = 1\n[tor]\n', 2, "port"),
         ('state_directory = "x"\n[tor]\ncontrol = """\nport = 5\n"""\nport = 1\n', 6, "port"),
         ('state_directory = "x"\ntor = { port = 1 }\n', 2, "port"),
+        ('state_directory = "x"\n[[ends]]\nport = 1\n[[ends]]\nmode = "own"\n', 3, "port"),
+        ('state_directory = "x"\n[[ends]]\nmode = "own"\n[[ends]]\nport = 1\n', 5, "port"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, text: str, line: int, key: str) -> None:
@@ -81,6 +84,14 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, text: str, line: 
         ('state_directory = "x"\nrelays = ["a", 5]\n', 2, "relays"),
         ('state_directory = "x"\nrelays = [\n  "a",\n  5,\n]\n', 2, "relays"),
         ('state_directory = "x"\ntor = 5\n', 2, "tor"),
+        ('state_directory = "x"\n[[ends]]\nmode = 5\n[[ends]]\nmode = "own"\n', 3, "ends.mode"),
+        ('state_directory = "x"\n[[ends]]\nmode = "own"\n[tor]\n[[ends]]\nmode = 5\n', 6, "ends.mode"),
+        ('state_directory = "x"\nends = [{mode = "own"}, {mode = 5}]\n', 2, "ends.mode"),
+        (
+            'state_directory = "x"\n[[ends]]\nmode = "own"\n[[ends]]\n[[ends]]\ncontrol = 5\n',
+            6,
+            "ends.control",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line(tmp_path: Path, text: str, line: int, key: str) -> None:

@@ -123,7 +123,7 @@ async def test_a_caller_who_gives_up_silences_the_other_phone(world: World) -> N
 
 async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world: World) -> None:
     dialled = world.clock.monotonic()
-    cells = [reflector.node.reflector.counters["cells_received"] for reflector in world.reflectors]
+    cells = [reflector.node.reflector.counts()["cells_received"] for reflector in world.reflectors]
     await world.alice.phone.dial(BOB)
     await world.bob.phone.wait_for("CALL_INCOMING", timeout=30)
     pid = world.alice.agent.tor_pid
@@ -133,7 +133,7 @@ async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world
         closed = await world.alice.phone.wait_for("CALL_CLOSED", timeout=10)
     phones = {(person.phone.host, person.phone.sip_port) for person in world.people.values()}
     assert destinations <= phones, "this process talked to its own softphones and to nobody else"
-    assert [reflector.node.reflector.counters["cells_received"] for reflector in world.reflectors] == cells
+    assert [reflector.node.reflector.counts()["cells_received"] for reflector in world.reflectors] == cells
     assert "503" in closed.detail
     failed = await world.alice.told.wait_for("failed", timeout=5, after=dialled)
     assert failed.fields["status"] == 503
@@ -152,7 +152,7 @@ async def test_tor_lost_in_mid_setup_is_503_and_not_one_packet_goes_around(world
 async def test_garbage_at_every_open_port_does_not_disturb_a_call(world: World) -> None:
     dialled = await world.connect()
     (in_use,) = [one for one in world.reflectors if one.node.reflector.occupancy.lines]
-    before = dict(in_use.node.reflector.counters.snapshot())
+    before = dict(in_use.node.reflector.counts())
     phone_port = int(world.alice.agent.sip_address[1])
     hostile = SeededEntropy("garbage")
     with (
@@ -171,7 +171,7 @@ async def test_garbage_at_every_open_port_does_not_disturb_a_call(world: World) 
         assert await asyncio.wait_for(reader.read(), 25) is not None
         writer.close()
     await asyncio.sleep(1.0)
-    after = in_use.node.reflector.counters.snapshot()
+    after = in_use.node.reflector.counts()
     dropped = sum(after[name] - before[name] for name in DROPS)
     assert dropped >= 3900, "counted, all of it"
     assert in_use.node.reflector.occupancy.crossed == 1

@@ -11,13 +11,16 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateDirectory
 from relay.core import Clock, SystemClock, SystemEntropy
 from relay.lab.audio import write_wav
 from relay.lab.softphones import Account, Softphone
 from relay.lab.speech import Voice, build_speech, sounds_directory
 from relay.node.contact_point import ContactPointNode, ContactPointSettings
-from relay.node.reflector import ReflectorNode, ReflectorSettings
+from relay.node.reflector import ReflectorNode
+from relay.node.reflector_settings import ReflectorSettings, TrunkSettings
 from relay.tor import TorClient, TorSettings
 
 ALICE, BOB = PEOPLE = ("alice-in-the-tower", "bob-at-the-harbour")
@@ -76,11 +79,19 @@ class Person:
 
 @dataclass(slots=True)
 class Reflector:
+    """`settings` is what is in its file; `node.reload()` reads it again."""
+
+    settings: ReflectorSettings
     node: ReflectorNode
     task: "asyncio.Task[None]"
     stop: asyncio.Event
     reference: str
     address: tuple[str, int]
+
+    @property
+    def trunk_is_up(self) -> bool:
+        (end,) = self.settings.trunk_references
+        return self.node.trunks.is_up(end[0].identity)
 
 
 @dataclass(slots=True)
@@ -131,13 +142,27 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def open_world(network: Path, directory: Path):  # type: ignore[no-untyped-def]
-    """Everything up, both contacts ready, both softphones registered; everything down afterwards."""
+async def open_world(  # type: ignore[no-untyped-def]
+    network: Path, directory: Path, *, trunk_slots: int = 0, references: tuple[str, ...] = ()
+):
+    """Everything up, both contacts ready, both softphones registered; everything down afterwards.
+
+    With `trunk_slots` the two reflectors keep a trunk, and each of the two people accepts one of them alone.  With
+    `references` the reflectors are those, which run elsewhere, and none is started.
+    """
     world = World(directory, SystemClock())
     async with contextlib.AsyncExitStack() as stack:
         await _contact_point(world, network, stack)
-        await asyncio.gather(*(_reflector(world, network, stack, number) for number in (1, 2)))
-        settings = {name: _settings(world, network, name) for name in PEOPLE}
+        if not references:
+            await asyncio.gather(*(start_reflector(world, network, stack, number) for number in (1, 2)))
+        world.reflectors.sort(key=lambda one: one.settings.state_directory)
+        if trunk_slots:
+            await _join_by_trunk(world, trunk_slots)
+        accepted = references or tuple(reflector.reference for reflector in world.reflectors)
+        settings = {
+            name: _settings(world, network, name, accepted[number : number + 1] if trunk_slots else accepted)
+            for number, name in enumerate(PEOPLE)
+        }
         _introduce(world, settings)
         await asyncio.gather(*(_person(world, settings[name], stack) for name in PEOPLE))
         for name, other in zip(PEOPLE, reversed(PEOPLE), strict=True):
@@ -160,9 +185,28 @@ async def _contact_point(world: World, network: Path, stack: contextlib.AsyncExi
     world.contact_point = node
 
 
-async def _reflector(world: World, network: Path, stack: contextlib.AsyncExitStack, number: int) -> None:
+async def _join_by_trunk(world: World, slots: int) -> None:
+    """Both operators write each other's reference into their configuration and send SIGHUP."""
+    first, second = world.reflectors
+    for one, other in ((first, second), (second, first)):
+        ends = (TrunkSettings(other.reference, slots),)
+        one.settings = msgspec.structs.replace(one.settings, trunks=ends)
+        one.node.reload()
+    async with asyncio.timeout(60):
+        while not all(one.trunk_is_up for one in world.reflectors):  # noqa: ASYNC110 - no event to wait for
+            await asyncio.sleep(0.1)
+
+
+async def start_reflector(
+    world: World,
+    network: Path,
+    stack: contextlib.AsyncExitStack,
+    number: int,
+    settings: ReflectorSettings | None = None,
+) -> None:
+    """A new reflector, or an earlier one again, with its `settings`."""
     address = ("127.0.0.1", _free_port(socket.SOCK_DGRAM))
-    settings = ReflectorSettings(
+    settings = settings or ReflectorSettings(
         state_directory=str(world.directory / f"reflector-{number}"),
         udp_listen=f"{address[0]}:{address[1]}",
         tor=_tor(network),
@@ -178,7 +222,11 @@ async def _reflector(world: World, network: Path, stack: contextlib.AsyncExitSta
         else:
             world.reflector_reports.append(str(event))
 
-    node = ReflectorNode(settings, world.clock, SystemEntropy(), report)
+    def read_again() -> ReflectorSettings:
+        return started[0].settings
+
+    started: list[Reflector] = []
+    node = ReflectorNode(settings, world.clock, SystemEntropy(), report, read_again=read_again)
     task = asyncio.create_task(node.run(stop))
 
     async def end() -> None:
@@ -187,10 +235,11 @@ async def _reflector(world: World, network: Path, stack: contextlib.AsyncExitSta
 
     stack.push_async_callback(end)
     reference = await asyncio.wait_for(ready, 90)
-    world.reflectors.append(Reflector(node, task, stop, reference, address))
+    started.append(Reflector(settings, node, task, stop, reference, settings.listens[0]))
+    world.reflectors += started
 
 
-def _settings(world: World, network: Path, name: str) -> AgentSettings:
+def _settings(world: World, network: Path, name: str, reflectors: tuple[str, ...]) -> AgentSettings:
     assert world.contact_point is not None
     return AgentSettings(
         state_directory=str(world.directory / name),
@@ -198,7 +247,7 @@ def _settings(world: World, network: Path, name: str) -> AgentSettings:
         sip_listen=f"127.0.0.1:{_free_port(socket.SOCK_STREAM)}",
         line_address=LINE_ADDRESSES[name],
         contact_points=(world.contact_point.onion,),
-        reflectors=tuple(reflector.reference for reflector in world.reflectors),
+        reflectors=reflectors,
         tor=_tor(network),
         chaff=ChaffSettings(start_delay=START_DELAY, staggered_teardown=STAGGERED_TEARDOWN),
     )

@@ -1,8 +1,10 @@
 """What must not be found, in every spelling in which it could be found, and where to look for it."""
 
 import base64
+import gc
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 
 def spellings(secret: bytes) -> list[bytes]:
@@ -35,3 +37,22 @@ def files_below(directory: Path) -> dict[str, bytes]:
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
+
+
+def memory_of(*roots: object) -> bytes:
+    """Every text and byte string that can be reached from there; code, classes and modules are nobody's memory."""
+    found: list[bytes] = []
+    seen: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen or isinstance(here, (type, ModuleType, FunctionType)):
+            continue
+        seen.add(id(here))
+        if isinstance(here, (bytes, bytearray)):
+            found.append(bytes(here))
+        elif isinstance(here, str):
+            found.append(here.encode())
+        else:
+            waiting += gc.get_referents(here)
+    return b"\0".join(found)

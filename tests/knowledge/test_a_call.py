@@ -98,7 +98,7 @@ async def test_the_contact_point_knows_neither_party(held: Held) -> None:
 
 
 async def test_the_reflectors_logs_and_files_know_neither_party(held: Held) -> None:
-    assert sum(one.node.reflector.counters["cells_received"] for one in held.world.reflectors) > 50
+    assert sum(one.node.reflector.counts()["cells_received"] for one in held.world.reflectors) > 50
     assert search(held.needles, held.reflectors()) == []
 
 

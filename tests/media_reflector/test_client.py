@@ -7,17 +7,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.core import MisuseError
-from relay.media_reflector import JoinRefused, LineClient, LineLost
-from relay.media_reflector.client import CROSSING_TIMEOUT, JOIN_EVERY, OPENING_TIMEOUT
+from relay.media_reflector import LineLost
+from relay.media_reflector.client import LOST_AFTER, OPENING_TIMEOUT
 from relay.media_reflector.control import Control, Operation
+from relay.media_reflector.link import CellSender
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, LinkType
 
 CODE = b"join code of 16 "
 World = Any
 
 
+def _say(world: World, agent: Any, body: bytes) -> bytes:
+    """A control cell as the reflector would seal it: under the current epoch, later than all others."""
+    keys = world.held(agent).chain.current.down
+    sender = CellSender(keys.ssrc, world.entropy, keys)
+    sender._sequence_number = (
+        int.from_bytes(agent.received[-1][1][2:4]) + 1 + agent.line.counters["unknown_control"]
+    ) & 0xFFFF
+    return sender.seal(LinkType.CONTROL, body)
+
+
 def test_the_handshake_is_repeated_under_a_running_header(world: World) -> None:
-    line = LineClient(world.descriptor, world.ticket(), world.entropy)
+    line = world.client()
     cells = [line.next_cell(world.now + 0.02 * number) for number in range(5)]
     assert {len(cell) for cell in cells} == {CELL_SIZE}
     assert len({cell[12:] for cell in cells}) == 1
@@ -26,7 +37,7 @@ def test_the_handshake_is_repeated_under_a_running_header(world: World) -> None:
 
 
 def test_a_handshake_that_nobody_answers_is_given_up(world: World) -> None:
-    line = LineClient(world.descriptor, world.ticket(), world.entropy)
+    line = world.client()
     for number in range(int(OPENING_TIMEOUT / 0.02) + 2):
         line.next_cell(world.now + 0.02 * number)
     (event,) = line.events()
@@ -34,31 +45,6 @@ def test_a_handshake_that_nobody_answers_is_given_up(world: World) -> None:
     assert "handshake" in event.reason
     assert line.lost
     assert len(line.next_cell(world.now + 6.0)) == CELL_SIZE, "cells go on until the owner closes the line"
-
-
-def test_join_is_repeated_every_ten_ticks_until_crossed(world: World) -> None:
-    alice = world.agent("alice", code=CODE)
-    world.run(2.0)
-    joins = world.count("cells_received") - world.count("not_crossed")
-    assert joins == pytest.approx(2.0 * 50 / JOIN_EVERY, abs=1)
-    world.agent("bob", slot=9, code=CODE)
-    world.run(0.5)
-    assert alice.line.crossed
-    settled = world.count("control_sent")
-    world.run(2.0)
-    assert world.count("control_sent") == settled
-
-
-def test_a_lost_crossed_is_said_again(world: World) -> None:
-    alice = world.agent("alice", code=CODE)
-    bob = world.agent("bob", slot=9, code=CODE)
-    while world.count("crossings") == 0:
-        world.step()
-    for line in world.reflector._lines.values():
-        line.control = None
-    world.run(0.5)
-    assert alice.line.crossed
-    assert bob.line.crossed
 
 
 def test_submitted_bodies_wait_behind_control_and_are_replaced_by_newer_ones(world: World) -> None:
@@ -94,8 +80,8 @@ def test_noise_never_raises_and_never_opens(world: World, data: bytes) -> None:
 
 
 def test_garbage_before_the_answer_does_not_spoil_it(world: World) -> None:
-    line = LineClient(world.descriptor, world.ticket(), world.entropy)
-    world.reflector.receive(line.next_cell(world.now), "a", world.now)
+    line = world.client()
+    world.receive(line.next_cell(world.now), "a")
     world.run(0.02)
     answer = world.stray[0][0]
     assert line.receive(answer[:40] + bytes([answer[40] ^ 1]) + answer[41:], world.now) == []
@@ -105,37 +91,74 @@ def test_garbage_before_the_answer_does_not_spoil_it(world: World) -> None:
     assert line.opened
 
 
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(min_size=BODY_SIZE, max_size=BODY_SIZE), operation=st.integers(0, 255))
+def test_a_reflector_that_talks_nonsense_breaks_nothing(world: World, body: bytes, operation: int) -> None:
+    """Any control, at any time, under any of the keys that the agent listens to."""
+    if "alice" not in world.agents:
+        world.crossed_pair()
+    alice = world.agents["alice"]
+    chain = world.held(alice).chain
+    for keys in (chain.current.down, chain.current.challenge(), chain.following.down):
+        sender = CellSender(keys.ssrc, world.entropy, keys)
+        sender._sequence_number = (world.steps * 7 + operation) & 0x7FFF
+        alice.line.receive(sender.seal(LinkType.CONTROL, bytes((operation,)) + body[1:]), world.now)
+    assert len(alice.line.next_cell(world.now)) == CELL_SIZE
+    world.steps += 1
+
+
 def test_unknown_operations_are_counted(world: World) -> None:
     alice, _ = world.crossed_pair()
-    (held,) = [line for line in world.reflector._lines.values() if line.address == "alice"]
-    cell = held.sender.seal(LinkType.CONTROL, bytes([99]) + bytes(BODY_SIZE - 1))
-    assert alice.line.receive(cell, world.now) == []
-    cell = held.sender.seal(LinkType.CONTROL, Control(Operation.JOIN, CODE).to_body(world.entropy))
-    assert alice.line.receive(cell, world.now) == []
-    assert alice.line.counters["unknown_control"] == 2
+    for body in (
+        bytes([99]) + bytes(BODY_SIZE - 1),
+        Control(Operation.JOIN, CODE).to_body(world.entropy),
+        Control(Operation.CHALLENGE, bytes(16)).to_body(world.entropy),
+    ):
+        assert alice.line.receive(_say(world, alice, body), world.now) == []
+    assert alice.line.counters["unknown_control"] == 3
 
 
-def test_crossed_under_an_old_code_is_ignored(world: World) -> None:
-    alice = world.agent("alice", code=CODE)
-    world.run(0.1)
-    (held,) = world.reflector._lines.values()
-    alice.line.join(b"a newer code 16 ")
-    for operation in (Operation.CROSSED, Operation.REFUSED):
-        cell = held.sender.seal(LinkType.CONTROL, Control(operation, CODE).to_body(world.entropy))
-        assert alice.line.receive(cell, world.now) == []
-    assert not alice.line.crossed
+def test_a_reflector_that_goes_first_is_not_followed(world: World) -> None:
+    """Under the following epoch before the agent is there: no honest one does that."""
+    alice, _ = world.crossed_pair()
+    keys = world.held(alice).chain.following.down
+    sender = CellSender(keys.ssrc, world.entropy, keys)
+    for control in (Control(Operation.DRAINING), Control(Operation.CHALLENGE, bytes(16))):
+        body = control.to_body(world.entropy)
+        assert alice.line.receive(sender.seal(LinkType.CONTROL, body), world.now) == []
+    assert alice.line.receive(sender.seal(LinkType.END_TO_END, bytes(BODY_SIZE)), world.now) == []
+    assert alice.line.counters["unknown_control"] == 3
+    assert not alice.line.draining
+    world.run(0.5)
+    assert not alice.line.lost
 
 
-def test_the_crossing_waits_at_most_two_minutes(world: World) -> None:
-    alice = world.agent("alice", code=CODE)
-    world.run(CROSSING_TIMEOUT + 1)
-    assert [event for event in alice.events if isinstance(event, JoinRefused)] == [
-        JoinRefused("the other line did not come in time")
-    ]
+def test_a_rekeying_that_nobody_asked_for_changes_nothing(world: World) -> None:
+    alice, _ = world.crossed_pair()
+    body = Control(Operation.REKEYED, bytes(range(32))).to_body(world.entropy)
+    alice.line.receive(_say(world, alice, body), world.now)
+    assert alice.line.counters["rekeys"] == 0
+    assert not alice.line._epochs.ahead
+
+
+def test_silence_counts_from_the_first_cell_or_the_last_one_heard(world: World) -> None:
+    alice = world.agent("alice")
+    assert alice.line.silence(world.now) == 0.0
+    world.loses = lambda cell, to_reflector: True
+    world.run(1.0)
+    assert alice.line.silence(world.now) == pytest.approx(1.0, abs=0.02)
+    world.loses = lambda cell, to_reflector: False
+    world.run(0.5)
+    assert alice.line.silence(world.now) < 0.021
+    world.loses = lambda cell, to_reflector: True
+    world.run(LOST_AFTER - 0.1)
+    assert not alice.line.lost
+    alice.line.move()
+    assert alice.line.silence(world.now) == 0.0
 
 
 def test_closing_during_the_handshake(world: World) -> None:
-    line = LineClient(world.descriptor, world.ticket(), world.entropy)
+    line = world.client()
     line.next_cell(world.now)
     line.close()
     assert len(line.next_cell(world.now)) == CELL_SIZE
@@ -143,11 +166,13 @@ def test_closing_during_the_handshake(world: World) -> None:
 
 
 def test_misuse(world: World) -> None:
-    line = LineClient(world.descriptor, world.ticket(), world.entropy)
+    line = world.client()
     with pytest.raises(MisuseError):
         line.submit(b"short")
     with pytest.raises(MisuseError):
         line.join(b"short")
+    with pytest.raises(MisuseError):
+        line.join(CODE, via=b"short")
     line.close()
     line.next_cell(world.now)
     with pytest.raises(MisuseError):

@@ -37,6 +37,11 @@ def test_codes_pair_lines_two_by_two(moves: list[tuple[int, bytes | None]]) -> N
         else:
             assert (outcome, other_line) == (Outcome.WAITING, None)
         assert len(exchange) == len(under)
+        for member, joined in under.items():
+            others = crossed.get(joined, set()) - {member}
+            assert exchange.other_of(member) == (others.pop() if others else None)
+            assert exchange.code_of(member) == joined
+        assert all(exchange.knows(known) == (known in under.values()) for known in CODES)
         assert exchange.crossings == len(crossed)
 
 

@@ -1,24 +1,27 @@
 """What a line looks like: handshake, idle and keyed cells, by their bytes.
 
-Threshold: chi-square of byte frequencies against uniform, 255 degrees of freedom, at most 400 (p about 1e-8),
-over at least 200,000 bytes.  A leaky control, whose counter is bare and whose padding is zeros, must fail it.
+Thresholds: those of uniformity.py.  A leaky control, whose counter is bare and whose padding is zeros, must fail them.
+Handshake cells: test_opening.py.
 """
 
-from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import SeededEntropy
+from relay.core import ManualClock, SeededEntropy
+from relay.media_reflector.forwarding.face import UpKeys, pack_address
+from relay.media_reflector.forwarding.twin import PlainForwarding
 from relay.media_reflector.handshake import MESSAGE_SIZE
-from relay.media_reflector.link import CellSender, cell_timestamp, is_cell
-from relay.rtp.cell import BODY_SIZE, CELL_SIZE, CONTENT_SIZE, RTP_HEADER_SIZE, TIMESTAMP_STEP
+from relay.media_reflector.link import CellSender, cell_timestamp, is_cell, opener
+from relay.rtp.cell import BODY_SIZE, CELL_SIZE, CONTENT_SIZE, RTP_HEADER_SIZE, TIMESTAMP_STEP, LinkType
 from relay.rtp.content import ContentPacker
 from relay.rtp.end_to_end import EndToEndSealer
+from relay.rtp.srtp import SrtpDrop
+from tests.media_reflector.uniformity import LIMIT, POSITION_LIMIT, at_position, chi_square
 
 World = Any
-LIMIT = 400.0
 
 
 def test_a_sender_knows_the_timestamps_of_its_latest_cells_and_no_others() -> None:
@@ -40,23 +43,29 @@ def test_sequence_numbers_start_in_the_lower_half() -> None:
     assert len(set(starts)) > 290
 
 
+@given(st.integers(0, 3), st.integers(0, 5))
+def test_the_data_plane_goes_on_where_a_sender_stopped(before_wrap: int, more: int) -> None:
+    """Also over the edge at which sequence numbers start anew."""
+    entropy, keys = SeededEntropy("hand-over"), UpKeys(9, bytes(range(16)), bytes(range(12)))
+    sender, ear = CellSender(9, entropy, keys), opener(keys)
+    sender._sequence_number = 0x10000 - 1 - before_wrap
+    # A receiver that starts near the edge takes it for the first round.
+    cells = [sender.seal(LinkType.CHAFF, bytes(BODY_SIZE)) for _ in range(1 + more)]
+    plane, home = PlainForwarding(ManualClock()), pack_address("127.0.0.1", 9)
+    line = plane.add_line(0, UpKeys(1, bytes(16), bytes(12)), 0.0)
+    assert line is not None
+    assert plane.settle(line, sender.continued(keys), home, advance=False)
+    cells += [plane.slot(20 * number, 0.0)[0][0] for number in range(1, 6)]
+    payloads = [ear.unprotect(cell) for cell in cells]
+    assert not any(isinstance(payload, SrtpDrop) for payload in payloads)
+    stamps = [cell_timestamp(cell) for cell in cells]
+    assert all((b - a) & 0xFFFFFFFF == TIMESTAMP_STEP for a, b in pairwise(stamps))
+    assert len({cell[2:4] for cell in cells}) == len(cells)
+
+
 @given(st.binary(max_size=170))
 def test_only_cells_are_cells(datagram: bytes) -> None:
     assert is_cell(datagram) == (len(datagram) == CELL_SIZE and datagram[:2] == b"\x80\x6f")
-
-
-def _chi_square(data: bytes) -> float:
-    assert len(data) >= 200_000
-    counts = Counter(data)
-    expected = len(data) / 256
-    return sum((counts[value] - expected) ** 2 / expected for value in range(256))
-
-
-def _first_bytes(cells: list[bytes], position: int) -> float:
-    """Chi-square of one position over many cells, in 16 classes (15 degrees of freedom)."""
-    counts = Counter(cell[position] >> 4 for cell in cells)
-    expected = len(cells) / 16
-    return sum((counts[value] - expected) ** 2 / expected for value in range(16))
 
 
 def _keyed_bodies(count: int, *, talking: bool) -> list[bytes]:
@@ -77,8 +86,8 @@ def test_keyed_speech_keyed_silence_and_idle_bodies_look_alike() -> None:
     for bodies in (speech, silence, idle):
         assert {len(body) for body in bodies} == {BODY_SIZE}
         assert len(set(bodies)) == len(bodies)
-        assert _chi_square(b"".join(bodies)) < LIMIT
-        assert max(_first_bytes(bodies, position) for position in range(BODY_SIZE)) < 60
+        assert chi_square(b"".join(bodies)) < LIMIT
+        assert max(at_position(bodies, position) for position in range(BODY_SIZE)) < POSITION_LIMIT
 
 
 def test_the_leaky_control_is_caught() -> None:
@@ -88,8 +97,8 @@ def test_the_leaky_control_is_caught() -> None:
 
     for talking in (True, False):
         bodies = [leaky(number, talking) for number in range(2000)]
-        assert _chi_square(b"".join(bodies)) > 10 * LIMIT
-        assert _first_bytes(bodies, 0) > 60
+        assert chi_square(b"".join(bodies)) > 10 * LIMIT
+        assert at_position(bodies, 0) > POSITION_LIMIT
 
 
 def test_on_the_wire_the_cells_of_a_talking_and_of_an_idle_line_look_alike(world: World) -> None:
@@ -101,24 +110,4 @@ def test_on_the_wire_the_cells_of_a_talking_and_of_an_idle_line_look_alike(world
     for cells in (alice.sent, bob.received, carol.sent, carol.received):
         recent = [cell for _, cell in cells[-1900:]]
         assert {len(cell) for cell in recent} == {CELL_SIZE}
-        assert _chi_square(b"".join(cell[RTP_HEADER_SIZE:] for cell in recent)) < LIMIT
-
-
-def test_handshake_cells_are_as_random_as_the_rest(make_world: type) -> None:
-    world: World = make_world(capacity=1000)
-    first, answers = [], []
-    for number in range(600):
-        agent = world.agent(f"agent {number}")
-        cell = agent.line.next_cell(world.now)
-        world.reflector.receive(cell, agent.name, world.now)
-        agent.silent = True
-        first.append(cell)
-    for _ in range(25):
-        world.now += 0.001
-        answers += [cell for cell, _ in world.reflector.tick(world.now)]
-    assert len(answers) == 600
-    for cells in (first, answers):
-        assert {len(cell) for cell in cells} == {CELL_SIZE}
-        assert {cell[:2] for cell in cells} == {b"\x80\x6f"}
-        # A bare X25519 key would have its top bit clear: the last byte of its 32 never above 127.
-        assert max(_first_bytes(cells, position) for position in range(RTP_HEADER_SIZE, CELL_SIZE)) < 60
+        assert chi_square(b"".join(cell[RTP_HEADER_SIZE:] for cell in recent)) < LIMIT

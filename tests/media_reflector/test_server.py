@@ -1,13 +1,14 @@
 """The sockets: a real UDP loopback with the real clock, and the ticket stream, without Tor."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from relay.core import PeerError, SystemClock, SystemEntropy, TransportUnavailable
+from relay.core import MisuseError, PeerError, SystemClock, SystemEntropy, TransportUnavailable
 from relay.media_reflector import (
     BodyReceived,
     CellServer,
@@ -19,6 +20,8 @@ from relay.media_reflector import (
     fetch_descriptor,
     fetch_ticket,
 )
+from relay.media_reflector.forwarding import load_forwarding
+from relay.media_reflector.forwarding.face import Forwarding
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, TICK
 from relay.wire import frame
 
@@ -30,18 +33,19 @@ CLOCK, ENTROPY = SystemClock(), SystemEntropy()
 class Node:
     """A reflector on loopback whose "onion service" is reached directly."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, forwarding: Forwarding, workers: int = 1) -> None:
         self.keys = ReflectorKeys.generate(ENTROPY)
-        self.office = self.keys.office(10)
-        self.reflector = Reflector(self.keys.static_key, self.office, ENTROPY, capacity=10)
-        self.cells = CellServer(self.reflector, CLOCK)
-        self.address = self.cells.bind("127.0.0.1", 0)
+        self.forwarding = forwarding
+        self.office = self.keys.office(10, ENTROPY, forwarding)
+        self.reflector = Reflector(self.keys.static_key, self.office, forwarding, ENTROPY, capacity=10)
+        self.cells = CellServer(self.reflector, forwarding, CLOCK)
+        (self.address,) = self.cells.bind([("127.0.0.1", 0)], workers)
         self.tickets = TicketServer(self.office, self._descriptor, CLOCK)
         self.path = directory / "tickets.sock"
         self.reference = ReflectorReference(ONION, self.keys.public_identity)
 
     def _descriptor(self) -> bytes:
-        return self.keys.signed_descriptor(ONION, *self.address, CLOCK.wall())
+        return self.keys.signed_descriptor(ONION, [self.address], CLOCK.wall(), capacity=100)
 
     async def open(
         self, onion: str, port: int, *, isolation: str
@@ -55,40 +59,71 @@ class Node:
         return LineClient(descriptor, ticket, ENTROPY, join_code=CODE)
 
 
-@pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node(tmp_path)
+def _forwarding(name: str) -> Forwarding:
+    try:
+        return load_forwarding(name)
+    except TransportUnavailable:
+        pytest.skip("the native data plane is not built")
+
+
+@contextlib.asynccontextmanager
+async def _running(node: Node) -> AsyncIterator[Node]:
     await node.tickets.listen_unix(node.path)
     task = asyncio.create_task(node.cells.run())
     yield node
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    ends = await asyncio.gather(task, return_exceptions=True)
     await node.tickets.close()
+    assert isinstance(ends[0], asyncio.CancelledError), ends
 
 
-async def _talk(node: Node, line: LineClient, mark: bytes, seconds: float) -> list[bytes]:
-    """Run one line for a while; the bodies that came."""
+@pytest.fixture(params=["plain", "native"])
+async def node(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Node]:
+    async with _running(Node(tmp_path, _forwarding(request.param))) as node:
+        yield node
+
+
+async def _talk(
+    node: Node, line: LineClient, mark: bytes, seconds: float, meanwhile: Sequence[tuple[int, str]] = ()
+) -> list[bytes]:
+    """Run one line for a while; the bodies that came.  `meanwhile`: at that tick, what is done."""
     loop = asyncio.get_running_loop()
     bodies: list[bytes] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+    todo = dict(meanwhile)
+
+    def drain(endpoint: socket.socket) -> None:
+        datagram = endpoint.recv(2048)
+        assert len(datagram) == CELL_SIZE
+        for event in line.receive(datagram, CLOCK.monotonic()):
+            if isinstance(event, BodyReceived):
+                bodies.append(event.body)
+
+    def fresh() -> socket.socket:
+        endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         endpoint.setblocking(False)
         endpoint.connect(node.address)
+        loop.add_reader(endpoint, drain, endpoint)
+        return endpoint
 
-        def drain() -> None:
-            datagram = endpoint.recv(2048)
-            assert len(datagram) == CELL_SIZE
-            for event in line.receive(datagram, CLOCK.monotonic()):
-                if isinstance(event, BodyReceived):
-                    bodies.append(event.body)
-
-        loop.add_reader(endpoint, drain)
-        start = CLOCK.monotonic()
-        for number in range(int(seconds / TICK)):
-            await asyncio.sleep(max(0.0, start + number * TICK - CLOCK.monotonic()))
-            line.submit(mark * BODY_SIZE)
-            endpoint.send(line.next_cell(CLOCK.monotonic()))
-        await asyncio.sleep(2 * TICK)
-        loop.remove_reader(endpoint)
+    endpoint = fresh()
+    start = CLOCK.monotonic()
+    for number in range(int(seconds / TICK)):
+        await asyncio.sleep(max(0.0, start + number * TICK - CLOCK.monotonic()))
+        match todo.get(number):
+            case "move" | "translator" as what:
+                loop.remove_reader(endpoint)
+                endpoint.close()
+                endpoint = fresh()
+                if what == "move":
+                    line.move()
+            case "rekey":
+                assert line._moves is not None
+                line._moves._rekey_at = 0.0
+        line.submit(mark * BODY_SIZE)
+        endpoint.send(line.next_cell(CLOCK.monotonic()))
+    await asyncio.sleep(2 * TICK)
+    loop.remove_reader(endpoint)
+    endpoint.close()
     return bodies
 
 
@@ -100,12 +135,50 @@ async def test_two_lines_talk_over_loopback(node: Node) -> None:
     assert to_alice.count(b"b" * BODY_SIZE) > 50
     assert to_bob.count(b"a" * BODY_SIZE) > 50
     assert node.reflector.occupancy.crossed == 1
-    assert node.cells.counters["send_failed"] == 0
+    assert node.reflector.counts()["send_failed"] == 0
 
 
-async def test_the_socket_forbids_fragments_and_hides_its_packet_count(node: Node) -> None:
-    assert node.cells._socket is not None
-    assert node.cells._socket.getsockopt(socket.IPPROTO_IP, 10) == 3
+async def test_a_call_survives_moves_translators_and_rekeying_over_loopback(node: Node) -> None:
+    alice, bob = await node.line(), await node.line()
+    doings = [(40, "rekey"), (70, "move"), (100, "translator"), (130, "move")]
+    to_alice, to_bob = await asyncio.gather(
+        _talk(node, alice, b"a", 4.0, doings), _talk(node, bob, b"b", 4.0, [(50, "rekey")])
+    )
+    assert not alice.lost
+    assert not bob.lost
+    counts = node.reflector.counts()
+    assert (alice.counters["moves"], counts["roams"], counts["rekeys"]) == (2, 3, 2)
+    assert to_alice.count(b"b" * BODY_SIZE) > 120
+    assert to_bob.count(b"a" * BODY_SIZE) > 150
+    assert counts["not_authentic"] == 0
+
+
+async def test_a_line_comes_back_after_a_restart_over_loopback(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.media_reflector.handouts.FIRST", (0.1, 0.2))
+    alice = await node.line()
+    await _talk(node, alice, b"a", 2.5)
+    assert alice.resumption is not None
+    again = Node(tmp_path, _forwarding(node.forwarding.name))
+    again.keys, again.path = node.keys, tmp_path / "again.sock"
+    again.office = node.keys.office(10, ENTROPY, again.forwarding)
+    assert again.office.restore(node.office.sealing_keys())
+    again.reflector = Reflector(node.keys.static_key, again.office, again.forwarding, ENTROPY, capacity=10)
+    again.cells = CellServer(again.reflector, again.forwarding, CLOCK)
+    (again.address,) = again.cells.bind([("127.0.0.1", 0)])
+    descriptor = await fetch_descriptor(node, node.reference, isolation="d", wall=CLOCK.wall())
+    async with _running(again):
+        line = LineClient(descriptor, alice.resumption, ENTROPY)
+        await _talk(again, line, b"a", 0.5)
+        assert line.opened
+        assert again.reflector.occupancy.lines == 1
+
+
+async def test_the_sockets_forbid_fragments_and_hide_their_packet_count(node: Node) -> None:
+    ((end,),) = node.cells._sockets
+    assert end.getsockopt(socket.IPPROTO_IP, 10) == 3
+    assert end.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
 
 
 async def test_a_flood_of_garbage_is_counted_and_the_clock_goes_on(node: Node) -> None:
@@ -120,8 +193,74 @@ async def test_a_flood_of_garbage_is_counted_and_the_clock_goes_on(node: Node) -
         with pytest.raises(BlockingIOError):
             flood.recv(2048)
     assert alice.opened
-    assert node.reflector.counters["wrong_size"] > 100
-    assert node.reflector.counters["chaff_sent"] >= 20
+    assert node.reflector.counts()["wrong_size"] > 100
+    assert node.reflector.counts()["chaff_sent"] >= 20
+
+
+async def test_more_is_asked_than_can_be_decided_in_one_go(node: Node) -> None:
+    """First messages of many agents at once: all are answered, also those that came while others were decided."""
+    lines = [await node.line() for _ in range(8)]
+    node.reflector.capacity = 1000
+    await asyncio.gather(*(_talk(node, line, b"x", 0.6) for line in lines))
+    assert [line.opened for line in lines] == [True] * 8
+    assert node.reflector.occupancy.lines == 8
+
+
+@pytest.mark.parametrize("name", ["plain", "native"])
+async def test_workers_share_a_port_and_lines_of_all_of_them_meet(tmp_path: Path, name: str) -> None:
+    async with _running(Node(tmp_path, _forwarding(name), workers=3)) as node:
+        assert len(node.cells._sockets) == 3
+        assert len({end.getsockname() for (end,) in node.cells._sockets}) == 1
+        alice, bob = await node.line(), await node.line()
+        to_alice, to_bob = await asyncio.gather(_talk(node, alice, b"a", 1.0), _talk(node, bob, b"b", 1.0))
+        assert to_alice.count(b"b" * BODY_SIZE) > 20
+        assert to_bob.count(b"a" * BODY_SIZE) > 20
+
+
+def _server(clock: SystemClock = CLOCK) -> CellServer:
+    forwarding = load_forwarding("plain")
+    keys = ReflectorKeys.generate(ENTROPY)
+    office = keys.office(10, ENTROPY, forwarding)
+    return CellServer(Reflector(keys.static_key, office, forwarding, ENTROPY), forwarding, clock)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_somebody_has_is_not_shared_with_them(workers: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="in use"):
+            _server().bind([other.getsockname()], workers)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "workers"),
+    [
+        ([], 1),
+        ([("127.0.0.1", 0), ("127.0.0.1", 0)], 1),
+        ([("127.0.0.1", 0)], 0),
+    ],
+)
+def test_addresses_that_do_not_go_together(addresses: list[tuple[str, int]], workers: int) -> None:
+    with pytest.raises(MisuseError):
+        _server().bind(addresses, workers)
+
+
+async def test_both_families_are_served(tmp_path: Path) -> None:
+    server = _server()
+    try:
+        four, six = server.bind([("127.0.0.1", 0), ("::1", 0)], 2)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    task = asyncio.create_task(server.run())
+    await asyncio.sleep(0.05)
+    for address, family in ((four, socket.AF_INET), (six, socket.AF_INET6)):
+        with socket.socket(family, socket.SOCK_DGRAM) as flood:
+            flood.sendto(b"x", address)
+    await asyncio.sleep(0.1)
+    assert server._reflector.counts()["wrong_size"] == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_garbage_at_the_ticket_stream_closes_it_without_a_word(node: Node) -> None:
@@ -161,7 +300,8 @@ async def test_a_silent_service_is_given_up(node: Node) -> None:
 
 async def test_tickets_over_loopback(tmp_path: Path) -> None:
     keys = ReflectorKeys.generate(ENTROPY)
-    server = TicketServer(keys.office(1), lambda: b"", CLOCK)
+    office = keys.office(1, ENTROPY, load_forwarding("plain"))
+    server = TicketServer(office, lambda: b"", CLOCK)
     host, port = await server.listen_loopback()
     assert host == "127.0.0.1"
     assert port > 0

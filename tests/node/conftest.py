@@ -1,4 +1,4 @@
-"""A contact point in this process, and a dialer that leads to it without Tor."""
+"""A contact point in this process and a dialer that leads to it without Tor; reflectors with a stand-in for Tor."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -8,8 +8,12 @@ import pytest
 
 from relay.core import Clock, ManualClock, SystemEntropy, TransportUnavailable
 from relay.forward_publish import ContactPointLimits
+from relay.node import drain, reflector_onion
 from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.service_manager import ServiceManager
 from relay.tor import OnionKey, OnionService, TorSettings
+from tests.node.fake_tor import FakeTor
+from tests.node.running import Manager, Run, Start, settings_for
 
 ONION = "b" * 56
 
@@ -84,3 +88,37 @@ async def start_node(tmp_path: Path) -> AsyncIterator[StartNode]:
     yield start
     for node in nodes:
         await node.close()
+
+
+@pytest.fixture
+def tor(monkeypatch: pytest.MonkeyPatch) -> FakeTor:
+    fake = FakeTor()
+    monkeypatch.setattr(reflector_onion, "TorClient", fake)
+    monkeypatch.setattr(reflector_onion, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(drain, "END_SOONEST", 0.01)
+    monkeypatch.setattr(drain, "END_LATEST", 0.02)
+    monkeypatch.setattr(drain, "_TELL_EVERY", 0.05)
+    return fake
+
+
+@pytest.fixture
+async def start(tmp_path: Path, tor: FakeTor) -> AsyncIterator[Start]:
+    """Nodes that are ready, on the same state directory unless told otherwise."""
+    runs: list[Run] = []
+
+    async def start_one(service: ServiceManager | None = None, **changes: object) -> Run:
+        runs.append(Run(settings_for(tmp_path / "state", **changes), service))
+        await runs[-1].wait_ready()
+        return runs[-1]
+
+    yield start_one
+    for running in runs:
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+
+
+@pytest.fixture
+async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
+    playing = Manager(tmp_path / "notify")
+    yield playing
+    playing.close()

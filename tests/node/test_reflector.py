@@ -1,241 +1,278 @@
-"""The reflector's app: settings, state, the onion service coming and going, a clean end.  Tor is a stand-in
-here."""
+"""The reflector's app: it serves, drains, reads its configuration again, tells its service manager, ends cleanly.
+
+Tor is a stand-in here; data plane, sockets and the service manager's part are real.
+"""
 
 import asyncio
+import os
+import signal
+import socket
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from relay.cli.reflector import command
-from relay.core import (
-    ConfigurationError,
-    Counters,
-    SystemClock,
-    SystemEntropy,
-    TransportUnavailable,
-    load_configuration,
+from relay.core import ConfigurationError, MisuseError, TransportUnavailable
+from relay.media_reflector import (
+    ComeAgainLater,
+    Descriptor,
+    ReflectorKeys,
+    ReflectorReference,
+    fetch_descriptor,
+    fetch_ticket,
 )
-from relay.media_reflector import DROPS, Reflector, ReflectorReference, fetch_descriptor
-from relay.media_reflector.reflector import Occupancy
 from relay.node import reflector as app
-from relay.node.reflector import ReflectorNode, ReflectorSettings
-from relay.tor import OnionKey
+from relay.node.drain_request import ask_to_drain
+from relay.node.reflector_settings import ReflectorSettings
+from relay.node.service_manager import ServiceManager
+from tests.node.fake_tor import FakeTor, until
+from tests.node.running import CLOCK, ENTROPY, Manager, Run, Start, settings_for
 
-ONION = "b" * 56
-CLOCK, ENTROPY = SystemClock(), SystemEntropy()
-
-
-@dataclass
-class FakeService:
-    onion: str
-    key: OnionKey
+OTHER = str(ReflectorReference("c" * 56, ReflectorKeys.generate(ENTROPY).public_identity))
 
 
-@dataclass
-class FakeTor:
-    """What the app asks of a `TorClient`."""
-
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-    keys: list[OnionKey | None] = field(default_factory=list)
-    targets: list[Path] = field(default_factory=list)
-    launches: int = 0
-    closed: int = 0
-    broken: bool = False
-
-    async def launch(self, *_: object) -> "FakeTor":
-        self.launches += 1
-        if self.broken:
-            raise TransportUnavailable("Tor does not connect")
-        return self
-
-    async def publish(
-        self, key: OnionKey | None, ports: Mapping[int, Path], *, proof_of_work: bool
-    ) -> FakeService:
-        assert proof_of_work
-        self.keys.append(key)
-        self.targets.append(ports[7220])
-        return FakeService(ONION, key or OnionKey("ED25519-V3:secret"))
-
-    async def wait_lost(self) -> str:
-        await self.lost.wait()
-        self.lost.clear()
-        return "gone"
-
-    async def close(self) -> None:
-        self.closed += 1
-
-    async def open(
-        self, onion: str, port: int, *, isolation: str
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_unix_connection(self.targets[-1])
+async def descriptor_of(tor: FakeTor, running: Run) -> Descriptor:
+    return await fetch_descriptor(tor, await running.wait_ready(), isolation="x", wall=CLOCK.wall())
 
 
-@pytest.fixture
-def tor(monkeypatch: pytest.MonkeyPatch) -> FakeTor:
-    fake = FakeTor()
-    monkeypatch.setattr(app, "TorClient", fake)
-    monkeypatch.setattr(app, "RETRY_FIRST", 0.01)
-    return fake
-
-
-def _settings(directory: Path, **changes: object) -> ReflectorSettings:
-    values: dict[str, object] = {"udp_listen": "127.0.0.1:0", "capacity": 5} | changes
-    return ReflectorSettings(state_directory=str(directory), **values)  # type: ignore[arg-type]
-
-
-class Run:
-    """One node running in the background."""
-
-    def __init__(self, settings: ReflectorSettings) -> None:
-        self.events: list[Mapping[str, object]] = []
-        self.changed = asyncio.Event()
-        self.stop = asyncio.Event()
-        self.node = ReflectorNode(settings, CLOCK, ENTROPY, self._report)
-        self.task = asyncio.create_task(self.node.run(self.stop))
-
-    def _report(self, event: Mapping[str, object]) -> None:
-        self.events.append(event)
-        self.changed.set()
-
-    async def wait_ready(self, count: int = 1) -> str:
-        async with asyncio.timeout(5):
-            while sum(event["event"] == "ready" for event in self.events) < count:
-                self.changed.clear()
-                await self.changed.wait()
-        return str(self.events[-1]["reference"])
-
-    async def end(self) -> None:
-        self.stop.set()
-        async with asyncio.timeout(5):
-            await self.task
-
-
-async def test_it_becomes_ready_serves_and_stops(tmp_path: Path, tor: FakeTor) -> None:
-    running = Run(_settings(tmp_path / "state"))
-    reference = ReflectorReference.parse(await running.wait_ready())
-    descriptor = await fetch_descriptor(tor, reference, isolation="x", wall=CLOCK.wall())
-    assert descriptor.udp_port > 0
+async def test_it_becomes_ready_serves_and_stops(start: Start, tor: FakeTor) -> None:
+    running = await start()
+    descriptor = await descriptor_of(tor, running)
+    assert descriptor.addresses[0][1] > 0
+    assert not descriptor.draining
+    assert await fetch_ticket(tor, descriptor, ENTROPY, isolation="y", now=CLOCK.monotonic())
     await running.end()
     assert tor.closed == 1
     last = running.events[-1]
-    assert (last["event"], last["lines"], last["dropped"]) == ("status", 0, {})
+    assert (last["event"], last["data_plane"], last["lines"], last["dropped"]) == ("status", "plain", 0, {})
 
 
-async def test_a_call_does_not_show_in_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    node = ReflectorNode(_settings(tmp_path), CLOCK, ENTROPY, lambda _: None)
-    nothing = node.status()
-
-    def carrying(lines: int, cells: int, drops: int) -> dict[str, object]:
-        occupancy = Occupancy(lines=lines, opening=lines, crossed=lines, tickets=lines)
-        monkeypatch.setattr(Reflector, "occupancy", property(lambda _: occupancy))
-        names = (*DROPS, "cells_received", "cells_sent", "departures_missed")
-        counts = dict.fromkeys(names, drops) | {"cells_received": cells, "cells_sent": cells}
-        monkeypatch.setattr(Counters, "snapshot", lambda _: counts)
-        return node.status()
-
-    assert carrying(2, 2 * 180_000, 999) == nothing
-    busy = carrying(57, 12_345_678, 4_321)
-    assert (busy["lines"], busy["crossed"], busy["cells_sent"]) == (50, 50, 12_000_000)
-    assert busy["departures_missed"] == 4000
-    assert app.STATUS_EVERY >= 3600.0
+async def test_both_kinds_of_address_are_served_and_told(start: Start, tor: FakeTor) -> None:
+    running = await start(udp_listen=["127.0.0.1:0", "[::1]:0"])
+    descriptor = await descriptor_of(tor, running)
+    assert [host for host, _ in descriptor.addresses] == ["127.0.0.1", "::1"]
+    before = running.node.reflector.counts()["datagrams_received"]
+    for family, address in zip((socket.AF_INET, socket.AF_INET6), descriptor.addresses, strict=True):
+        with socket.socket(family, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"not a cell", address)
+    await until(lambda: running.node.reflector.counts()["datagrams_received"] == before + 2)
+    assert running.node.reflector.counts()["wrong_size"] == 2
 
 
-async def test_the_same_reflector_after_a_restart(tmp_path: Path, tor: FakeTor) -> None:
+async def test_the_same_reflector_after_a_restart(start: Start, tor: FakeTor, tmp_path: Path) -> None:
     references = []
     for _ in range(2):
-        running = Run(_settings(tmp_path))
+        running = await start()
         references.append(await running.wait_ready())
         await running.end()
     assert references[0] == references[1]
-    assert tor.keys == [None, OnionKey("ED25519-V3:secret")]
-    assert _modes(tmp_path) == {"reflector.keys": 0o600, "onion.key": 0o600}
+    assert _modes(tmp_path / "state") == {"reflector.keys": 0o600, "onion.key": 0o600}
 
 
 def _modes(directory: Path) -> dict[str, int]:
-    """Every file but the ticket socket: nothing about lines is ever there."""
+    """Every file but the sockets: nothing about lines is ever there."""
     files = [path for path in directory.iterdir() if not path.is_socket()]
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in files}
 
 
-async def test_lost_tor_comes_back_and_lines_do_not_notice(tmp_path: Path, tor: FakeTor) -> None:
-    running = Run(_settings(tmp_path))
-    await running.wait_ready()
+async def test_lost_tor_comes_back_and_lines_do_not_notice(start: Start, tor: FakeTor) -> None:
+    running = await start()
     tor.lost.set()
     await running.wait_ready(2)
     assert not running.task.done()
-    assert tor.launches == 2
-    tor.broken = True
-    tor.lost.set()
-    await asyncio.sleep(0.1)
-    assert tor.launches > 3
-    assert not running.task.done()
-    await running.end()
 
 
 async def test_no_tor_at_the_start_is_a_failure(tmp_path: Path, tor: FakeTor) -> None:
     tor.broken = True
-    running = Run(_settings(tmp_path))
+    running = Run(settings_for(tmp_path))
     with pytest.raises(TransportUnavailable):
         await running.task
 
 
-async def test_a_taken_address_is_one_plain_sentence(tmp_path: Path, tor: FakeTor) -> None:
-    first = Run(_settings(tmp_path))
-    await first.wait_ready()
-    port = first.node._advertised[1]
-    second = Run(_settings(tmp_path, udp_listen=f"127.0.0.1:{port}"))
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_taken_address_is_one_plain_sentence(start: Start, tmp_path: Path, workers: int) -> None:
+    first = await start(workers=workers)
+    host, port = first.node._bound[0]
+    second = Run(settings_for(tmp_path / "other", udp_listen=f"{host}:{port}", workers=workers))
     with pytest.raises(TransportUnavailable, match="udp_listen"):
-        await second.task
-    await first.end()
+        async with asyncio.timeout(5):
+            await second.task
 
 
-def test_damaged_keys_are_refused_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "reflector.keys").write_bytes(b"damaged")
-    with pytest.raises(ConfigurationError, match="damaged"):
-        ReflectorNode(_settings(tmp_path), CLOCK, ENTROPY, lambda _: None)
-    assert (tmp_path / "reflector.keys").read_bytes() == b"damaged"
+async def test_an_address_that_no_agent_would_take_is_refused_at_the_start(
+    tmp_path: Path, tor: FakeTor
+) -> None:
+    running = Run(settings_for(tmp_path, udp_advertise="169.254.1.1:7210"))
+    with pytest.raises(MisuseError):
+        await running.task
+
+
+async def test_itself_is_nobodys_backup(start: Start, tmp_path: Path) -> None:
+    running = await start()
+    own = str(await running.wait_ready())
+    await running.end()
+    for changes in ({"backup": own}, {"peers": [own]}, {"trunks": [{"reference": own, "slots": 2}]}):
+        again = Run(settings_for(tmp_path / "state", **changes))
+        with pytest.raises(ConfigurationError, match="itself"):
+            await again.task
+
+
+# The end that spares calls.
+
+
+async def test_a_drain_refuses_what_is_new_and_ends_by_itself(
+    start: Start, tor: FakeTor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start()
+    monkeypatch.setattr(type(running.node.reflector), "drained", property(lambda _: False))
+    running.node.drain()
+    descriptor = await descriptor_of(tor, running)
+    assert descriptor.draining
+    with pytest.raises(ComeAgainLater):
+        await fetch_ticket(tor, descriptor, ENTROPY, isolation="y", now=CLOCK.monotonic())
+    assert not running.task.done()
+    monkeypatch.undo()
+    async with asyncio.timeout(5):
+        await running.task
+    assert [event["event"] for event in running.events[1:]] == ["draining", "drained", "status"]
+    assert running.told("drained")[0]["calls_cut_off"] is False
+
+
+async def test_the_wish_over_the_state_directory(start: Start, tmp_path: Path) -> None:
+    running = await start()
+    heard: list[Mapping[str, object]] = []
+    assert await ask_to_drain(tmp_path / "state", heard.append, timeout=10.0)
+    assert heard[-1]["event"] == "drained"
+    async with asyncio.timeout(5):
+        await running.task
+
+
+async def test_calls_do_not_outlast_the_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = await start(drain_limit=0.3)
+    monkeypatch.setattr(type(running.node.reflector), "drained", property(lambda _: False))
+    running.node.drain()
+    async with asyncio.timeout(5):
+        await running.task
+    assert running.told("drained")[0]["calls_cut_off"] is True
+
+
+async def test_a_stop_while_it_drains_is_obeyed_at_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start()
+    monkeypatch.setattr(type(running.node.reflector), "drained", property(lambda _: False))
+    running.node.drain()
+    await running.end()
+    assert running.told("drained") == []
+
+
+# The configuration, read again.
+
+
+async def test_what_can_change_at_run_time_does(start: Start, tor: FakeTor) -> None:
+    running = await start()
+    running.settings = settings_for(
+        Path(running.settings.state_directory),
+        capacity=700,
+        udp_advertise="192.0.2.7:9999",
+        backup=OTHER,
+        peers=[OTHER],
+        trunks=[{"reference": OTHER, "slots": 9}],
+        log_level="error",
+        workers=2,
+        udp_listen="127.0.0.1:7210",
+    )
+    running.node.reload()
+    (event,) = running.told("reloaded")
+    assert event["changed"] == ["udp_advertise", "capacity", "backup", "peers", "log_level", "trunks"]
+    assert event["needs_restart"] == ["udp_listen", "workers"]
+    descriptor = await descriptor_of(tor, running)
+    assert (descriptor.capacity, descriptor.backup) == (700, OTHER)
+    assert descriptor.addresses == (("192.0.2.7", 9999),)
+    assert descriptor.trunks == (), "it is not up"
+    assert running.node.reflector.capacity == 700
+    assert running.node.reflector.backup is not None
+    assert running.levels == ["error"]
+    running.settings = settings_for(Path(running.settings.state_directory))
+    running.node.reload()
+    assert running.node.reflector.backup is None
+    assert (await descriptor_of(tor, running)).capacity == 5
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"udp_listen": "reflector.example:7210"},
-        {"udp_listen": "127.0.0.1"},
-        {"udp_listen": "127.0.0.1:65536"},
-        {"udp_listen": "127.0.0.1:-1"},
-        {"udp_listen": "0.0.0.0:7210"},
-        {"udp_advertise": "127.0.0.1:0"},
-        {"udp_advertise": "name:7210"},
-        {"capacity": 1},
-        {"capacity": 10_000_000},
-    ],
+    "bad",
+    [{"capacity": 1}, {"udp_advertise": "169.254.1.1:7210", "capacity": 9}, {"backup": "somebody"}],
 )
-def test_settings_that_cannot_work(tmp_path: Path, changes: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError):
-        _settings(tmp_path, **changes).check()
+async def test_a_bad_file_keeps_everything_and_says_one_sentence(
+    start: Start, tor: FakeTor, bad: dict[str, object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = await start()
+    before = await descriptor_of(tor, running)
+    capfd.readouterr()
+    running.settings = settings_for(Path(running.settings.state_directory), **bad)
+    running.node.reload()
+    said = [line for line in "".join(capfd.readouterr()).splitlines() if "configuration" in line]
+    assert len(said) == 1
+    assert "stays as it was" in said[0]
+    assert running.told("reloaded") == []
+    assert await descriptor_of(tor, running) == before
+    assert running.node.reflector.capacity == 5
 
 
-def test_settings_that_can(tmp_path: Path) -> None:
-    _settings(tmp_path, udp_listen="[::1]:7210").check()
-    _settings(tmp_path, udp_listen="0.0.0.0:7210", udp_advertise="192.0.2.1:7210").check()
+# The service manager.
 
 
-def test_the_sample_configuration_is_valid() -> None:
-    path = Path(__file__).parents[2] / "ops" / "config" / "reflector.toml"
-    load_configuration(path, ReflectorSettings).check()
+async def test_the_service_manager_hears_what_happens(start: Start, manager: Manager) -> None:
+    running = await start(ServiceManager(str(manager.path)))
+    assert manager.read().count("READY=1") == 1
+    running.node.reload()
+    assert "RELOADING=1" in manager.read()
+    assert any(line.startswith("MONOTONIC_USEC=") for line in manager.said)
+    assert manager.said.count("READY=1") == 2
+    assert "STOPPING=1" not in manager.said
+    running.node.drain()
+    async with asyncio.timeout(5):
+        await running.task
+    said = manager.read()
+    draining = [index for index, line in enumerate(said) if "draining" in line]
+    # STOPPING would start the manager's stop timeout, and that would cut calls off.
+    assert draining
+    assert said.index("STOPPING=1") > draining[0]
 
 
-def test_check_config_names_key_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "reflector.toml"
-    path.write_text('state_directory = "x"\ncapcity = 3\n')
-    result = CliRunner().invoke(command, ["--config", str(path), "--check-config"])
-    assert isinstance(result.exception, ConfigurationError)
-    assert "line 2: unknown key 'capcity'" in str(result.exception)
-    path.write_text('state_directory = "x"\ncapacity = 3\n')
-    result = CliRunner().invoke(command, ["--config", str(path), "--check-config"])
-    assert result.exit_code == 0
-    assert "ok" in result.output
+async def test_it_is_not_ready_before_it_can_be_reached(
+    tmp_path: Path, tor: FakeTor, manager: Manager
+) -> None:
+    tor.broken = True
+    running = Run(settings_for(tmp_path / "state"), ServiceManager(str(manager.path)))
+    running.node.reload()
+    with pytest.raises(TransportUnavailable):
+        await running.task
+    assert "READY=1" not in manager.read()
+
+
+# The process.
+
+
+async def test_signals(tmp_path: Path, tor: FakeTor) -> None:
+    events: list[Mapping[str, object]] = []
+    reads = []
+
+    def read_again() -> ReflectorSettings:
+        reads.append(1)
+        return settings_for(tmp_path, capacity=50)
+
+    running = asyncio.create_task(
+        app.run(settings_for(tmp_path), CLOCK, ENTROPY, events.append, read_again=read_again)
+    )
+    await until(lambda: any(event["event"] == "ready" for event in events))
+    with pytest.raises(ConfigurationError, match="another process"):
+        await app.run(settings_for(tmp_path), CLOCK, ENTROPY, events.append)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: any(event["event"] == "reloaded" for event in events))
+    assert reads == [1]
+    os.kill(os.getpid(), signal.SIGUSR1)
+    async with asyncio.timeout(5):
+        await running
+    assert any(event["event"] == "drained" for event in events)

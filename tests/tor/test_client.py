@@ -59,6 +59,27 @@ async def test_a_service_with_proof_of_work_and_a_tcp_target(launch: Launch) -> 
         await say_hello(guest, service)
 
 
+async def test_a_circuit_that_wants_too_many_streams_is_closed(launch: Launch) -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    host, guest = await asyncio.gather(launch("host"), launch("guest"))
+    async with server:
+        address = server.sockets[0].getsockname()[:2]
+        service = await host.publish(None, {80: address}, proof_of_work=True, streams=1)
+        _, one = await guest.open(service.onion, 80, isolation="one")
+        other_reader, other = await guest.open(service.onion, 80, isolation="another")
+        with pytest.raises(TransportUnavailable):
+            await guest.open(service.onion, 80, isolation="one")
+        # The other circuit is as it was.
+        other.write(b"hello")
+        assert await other_reader.read() == b"hello"
+        for writer in (one, other):
+            writer.close()
+
+
 async def test_an_onion_that_nobody_published(launch: Launch) -> None:
     guest = await launch("guest")
     # A valid name: key, checksum and version of rend-spec-v3, as the Tor Project's own front page has it.

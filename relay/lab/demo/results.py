@@ -108,7 +108,7 @@ def summarise(
 ) -> dict[str, object]:
     """The content of summary.json."""
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.fromtimestamp(clock.wall(), UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "demo_values": {"start_delay": START_DELAY, "staggered_teardown": STAGGERED_TEARDOWN},
@@ -165,7 +165,7 @@ def _heard(heard: Heard) -> dict[str, object]:
     return {**found, "lost_cells": heard.lost_cells, "spoken_seconds": heard.spoken_seconds}
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit this source is at, with "+" when there are changes; "unknown" outside a checkout."""
     try:
         where = Path(__file__).parent

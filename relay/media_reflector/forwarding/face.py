@@ -37,6 +37,14 @@ MAX_UPCALLS = 256
 STRANGERS_PER_TICK = 80
 """Different ticket numbers that are handed up in one tick (`floor(now / TICK)`), each once; more are counted
 (`stranger_limited`)."""
+LINES_PER_TICK = 80
+"""Lines of which something is handed up (`ControlReceived` or `Elsewhere`) in one tick, once of each; more are counted
+(`line_limited`), and agents say again what matters."""
+EASE = 4
+PERIOD_TICKS = 64
+REPEATERS_PER_TICK = 40
+"""Of those 80 at most so many ticket numbers, or lines, that were handed up `EASE` times or more in this period
+(`tick // PERIOD_TICKS`) and the one before: who says the same again and again leaves room for who comes anew."""
 LINE_EXPIRY = 30.0
 """Seconds without an authentic cell after which a line emits nothing more and is reported (`Expired`)."""
 
@@ -58,7 +66,7 @@ COUNTERS = (
     "unknown_ssrc",
     "upcalls_full",
     "stranger_limited",
-    "elsewhere_limited",
+    "line_limited",
     "not_authentic",
     "replayed",
     "unknown_type",
@@ -78,11 +86,25 @@ COUNTERS = (
     "send_failed",
     "receive_failed",
     "lines_expired",
+    "strangers_received",
 )
 """All counts of a data plane, in the order in which the native one keeps them."""
 
 DROPS = COUNTERS[:13]
 """Every reason for which a datagram, or a body in it, goes no further."""
+
+FATES = (
+    "wrong_size",
+    "not_a_cell",
+    "unknown_ssrc",
+    "stranger_limited",
+    "strangers_received",
+    "replayed",
+    "not_authentic",
+    "cells_received",
+)
+"""Exactly one of these counts each datagram: together they are `datagrams_received`.  What then becomes of a stranger's
+message (`upcalls_full`) or of an authentic cell (`upcalls_full`, `not_crossed`, ...) is counted besides."""
 
 Address = bytes
 """Where a datagram comes from or goes to: 16 bytes of IPv6 address (IPv4 mapped, RFC 4291 section 2.5.5.2), 2 of
@@ -138,7 +160,10 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True)
 class ControlReceived:
-    """A control body (131 bytes) of a line, under its current epoch, from its own address."""
+    """A control body (131 bytes) of a line, under its current epoch, from its own address.
+
+    Of one line at most one `ControlReceived` or `Elsewhere` in a tick.
+    """
 
     line: int
     body: bytes
@@ -149,7 +174,7 @@ class Elsewhere:
     """An authentic cell of a line under its next epoch, or from an address that is not the line's own.
 
     `following` says that it was the next epoch; `payload` has link type and body (132 bytes).  A body for the other
-    line has been passed on already.  At most one in a tick for each line.
+    line has been passed on already.
     """
 
     line: int

@@ -1,0 +1,116 @@
+//! How often anybody is heard by Python: so that nobody who says the same again and again drowns who speaks up once.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+/// Ticks of one period; what was said in the one before still counts.
+const PERIOD_TICKS: i64 = 64;
+/// How often in two periods somebody may be heard before they are a repeater.
+const EASE: u32 = 4;
+const REPEATERS_PER_TICK: usize = 40;
+
+/// Who was heard: in this tick, and how often lately.  Keys are an attacker's choice, so the hashes are seeded.
+pub struct Limit<K> {
+    per_tick: usize,
+    tick: i64,
+    heard: HashSet<K>,
+    repeaters: usize,
+    recent: HashMap<K, u32>,
+    before: HashMap<K, u32>,
+}
+
+impl<K: Copy + Eq + Hash> Limit<K> {
+    pub fn new(per_tick: usize) -> Self {
+        Limit {
+            per_tick,
+            tick: i64::MIN,
+            heard: HashSet::with_capacity(per_tick),
+            repeaters: 0,
+            recent: HashMap::new(),
+            before: HashMap::new(),
+        }
+    }
+
+    /// Whether `key` may be heard in this tick.
+    pub fn allows(&mut self, key: K, tick: i64) -> bool {
+        self.turn(tick);
+        self.heard.len() < self.per_tick
+            && !self.heard.contains(&key)
+            && (self.repeaters < REPEATERS_PER_TICK || !self.repeats(key))
+    }
+
+    /// `key`, which `allows` let through just now, was heard.
+    pub fn heard(&mut self, key: K) {
+        self.repeaters += usize::from(self.repeats(key));
+        self.heard.insert(key);
+        *self.recent.entry(key).or_insert(0) += 1;
+    }
+
+    fn repeats(&self, key: K) -> bool {
+        let times = |period: &HashMap<K, u32>| period.get(&key).copied().unwrap_or(0);
+        times(&self.recent) + times(&self.before) >= EASE
+    }
+
+    fn turn(&mut self, tick: i64) {
+        if tick == self.tick {
+            return;
+        }
+        let (last, now) = (self.tick.div_euclid(PERIOD_TICKS), tick.div_euclid(PERIOD_TICKS));
+        if now != last {
+            self.before = std::mem::take(&mut self.recent);
+            if now != last + 1 {
+                self.before.clear();
+            }
+        }
+        self.tick = tick;
+        self.heard.clear();
+        self.repeaters = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hear(limit: &mut Limit<u32>, keys: impl IntoIterator<Item = u32>, tick: i64) -> usize {
+        keys.into_iter().filter(|key| limit.allows(*key, tick).then(|| limit.heard(*key)).is_some()).count()
+    }
+
+    #[test]
+    fn once_in_a_tick_and_few_in_all() {
+        let mut limit = Limit::new(80);
+        assert_eq!(hear(&mut limit, [1, 1, 2], 0), 2);
+        assert_eq!(hear(&mut limit, 0..200, 0), 78);
+        assert_eq!(hear(&mut limit, [1], 1), 1);
+    }
+
+    #[test]
+    fn who_repeats_leaves_room_for_who_does_not() {
+        let mut limit = Limit::new(80);
+        for tick in 0..i64::from(EASE) {
+            assert_eq!(hear(&mut limit, 0..200, tick), 80);
+        }
+        assert_eq!(hear(&mut limit, 0..80, 5), REPEATERS_PER_TICK);
+        assert_eq!(hear(&mut limit, 1000..1200, 5), 40);
+    }
+
+    #[test]
+    fn who_was_quiet_is_new_again() {
+        for (ticks, heard) in
+            [(PERIOD_TICKS, REPEATERS_PER_TICK), (2 * PERIOD_TICKS, 80), (1 << 40, 80), (-PERIOD_TICKS, 80)]
+        {
+            let mut limit = Limit::new(80);
+            (0..10).for_each(|tick| assert!(hear(&mut limit, 0..80, tick) > 0));
+            assert_eq!(hear(&mut limit, 0..80, ticks), heard);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut limit = Limit::new(80);
+        for tick in 0..1000 {
+            hear(&mut limit, (0..500).map(|i| tick as u32 * 500 + i), tick);
+        }
+        assert!(limit.recent.len().max(limit.before.len()) <= 80 * PERIOD_TICKS as usize);
+    }
+}

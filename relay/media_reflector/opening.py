@@ -1,0 +1,201 @@
+"""How a line opens: a first message, an answer at the line's slot, and the proof that the answer arrived.
+
+Nobody makes the reflector compute a key exchange without a ticket's secret, and under load nobody without having
+received something at the address they write from.  Until then an address gets one cell for each that came from it, at
+most.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from relay.core import Counters, Entropy, PeerError
+from relay.media_reflector.control import Control, Operation
+from relay.media_reflector.cookie import CookieJar
+from relay.media_reflector.forwarding.face import SLOTS, Address, Forwarding
+from relay.media_reflector.handshake import answer_handshake, first_core, first_is_authentic, ticket_number
+from relay.media_reflector.line import Line, Slots
+from relay.media_reflector.link import CellSender, cell_ssrc
+from relay.media_reflector.office import TicketOffice
+from relay.media_reflector.tickets import Ticket
+from relay.rtp.cell import RTP_HEADER_SIZE
+
+OPENING_EXPIRY = 10.0
+"""Seconds that an answered handshake waits for its address to prove itself."""
+MAX_ANSWERED = 8
+"""Addresses that get answers to the same first message."""
+
+HANDSHAKES_AT_EASE = 200
+EASE_SECONDS = 0.1
+"""More key exchanges than that in this time, or half of the capacity opening, are load: then cookies are asked for."""
+
+DROPS = ("handshake_refused", "no_ticket", "no_capacity", "ssrc_taken", "other_address", "unproved")
+EVENTS = ("handshakes", "answers_sent", "cookies_sent", "lines_opened", "openings_expired")
+
+
+@dataclass(slots=True)
+class Opening:
+    """A line that was answered and has not proved its address."""
+
+    line: Line
+    ticket_id: bytes
+    core: bytes
+    """What the agent repeats of its first message, whatever cookie it brings."""
+    answer: bytes
+    down_ssrc: int
+    deadline: float
+    answered: dict[Address, CellSender] = field(default_factory=dict)
+    """Sequence numbers and timestamps of its own for each address, so that only who saw the answers that went there can
+    echo one."""
+
+
+class Openings:
+    """All lines that are opening.  `capacity` bounds them together with the open ones, which the caller counts."""
+
+    def __init__(
+        self,
+        static: X25519PrivateKey,
+        office: TicketOffice,
+        forwarding: Forwarding,
+        entropy: Entropy,
+        counters: Counters,
+        slots: Slots,
+        capacity: int,
+    ) -> None:
+        self.capacity = capacity
+        self._static = static
+        self._office = office
+        self._forwarding = forwarding
+        self._entropy = entropy
+        self._counters = counters
+        self._slots = slots
+        self._jar = CookieJar(entropy)
+        self._by_number: dict[int, Opening] = {}
+        """In order of arrival, which is the order of expiry."""
+        self._by_ticket: dict[bytes, Opening] = {}
+        self._exchanges: deque[float] = deque(maxlen=HANDSHAKES_AT_EASE)
+        """When the latest key exchanges were made."""
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._by_number
+
+    def knock(self, datagram: bytes, source: Address, lines: int, now: float) -> None:
+        """A first message; `lines` are open."""
+        message = datagram[RTP_HEADER_SIZE:]
+        opening = self._by_ticket.get(ticket_number(message))
+        if opening is not None:
+            if first_core(message) == opening.core:
+                self._say_again(opening, source)
+            else:
+                self._counters.count("handshake_refused")
+            return
+        ticket = self._office.find(ticket_number(message), now)
+        if ticket is None:
+            self._counters.count("no_ticket")
+        elif not first_is_authentic(message, ticket):
+            self._counters.count("handshake_refused")
+        elif lines + len(self) >= self.capacity:
+            self._counters.count("no_capacity")
+        elif self._loaded(now) and not self._jar.good(message, source, now):
+            self._ask_for_cookie(ticket, source, now)
+        else:
+            self._open(datagram, message, ticket, source, now)
+
+    def _loaded(self, now: float) -> bool:
+        exchanges = self._exchanges
+        if len(exchanges) == HANDSHAKES_AT_EASE and now - exchanges[0] < EASE_SECONDS:
+            return True
+        return 2 * len(self) >= self.capacity
+
+    def _ask_for_cookie(self, ticket: Ticket, source: Address, now: float) -> None:
+        """One cell for the one that came.  Its header is nobody's: the line, if there will be one, has no SSRC yet."""
+        header = CellSender(self._entropy.below(1 << 32), self._entropy)
+        cell = header.handshake(self._jar.answer(ticket, source, now))
+        if self._forwarding.send(self._entropy.below(SLOTS), cell, source):
+            self._counters.count("cookies_sent")
+
+    def _open(self, datagram: bytes, message: bytes, ticket: Ticket, source: Address, now: float) -> None:
+        self._exchanges.append(now)
+        self._counters.count("handshakes")
+        down_ssrc = self._entropy.below(1 << 32)
+        try:
+            answer, chain = answer_handshake(
+                message, ticket, self._static, cell_ssrc(datagram), down_ssrc, self._entropy
+            )
+        except PeerError:
+            # The ticket stays good: somebody who copies a first message can spoil its header on the way.
+            self._counters.count("handshake_refused")
+            return
+        slot = self._slots.choose(self._entropy)
+        number = self._forwarding.add_line(slot, chain.current.up, now)
+        if number is None:
+            self._counters.count("ssrc_taken")
+            return
+        self._office.use(ticket.id, now)
+        self._slots.taken(slot)
+        line = Line(number, slot, chain)
+        deadline = now + OPENING_EXPIRY
+        opening = Opening(line, ticket.id, first_core(message), answer, down_ssrc, deadline)
+        self._by_number[number] = opening
+        self._by_ticket[ticket.id] = opening
+        self._say_again(opening, source)
+
+    def _say_again(self, opening: Opening, source: Address) -> None:
+        """One answer to `source` at the line's slot, for the one message that came from there."""
+        if source not in opening.answered:
+            if len(opening.answered) >= MAX_ANSWERED:
+                self._counters.count("other_address")
+                return
+            opening.answered[source] = CellSender(opening.down_ssrc, self._entropy)
+        cell = opening.answered[source].handshake(opening.answer)
+        if self._forwarding.send(opening.line.slot, cell, source):
+            self._counters.count("answers_sent")
+
+    def prove(self, number: int, control: Control | None, source: Address) -> Line | None:
+        """The line, open from now on, if `control` came authentic from `source` and echoes an answer that was sent
+        there.
+
+        Without the echo somebody on the path could have the line's cells sent to a third party, by copying the agent's
+        cells under a forged source.
+        """
+        opening = self._by_number[number]
+        sender = opening.answered.get(source)
+        if sender is None:
+            self._counters.count("other_address")
+            return None
+        if control is None or control.operation is not Operation.PROVE or not sender.sent(control.timestamp):
+            self._counters.count("unproved")
+            return None
+        line = opening.line
+        down = sender.continued(line.chain.current.down)
+        self._forwarding.settle(number, down, source, advance=False)
+        self._forwarding.prepare(number, line.chain.following.up)
+        line.address = source
+        self._end(opening)
+        self._counters.count("lines_opened")
+        return line
+
+    def give_up(self, number: int) -> None:
+        """Forget an opening line."""
+        opening = self._by_number[number]
+        self._forwarding.remove(number)
+        self._slots.freed(opening.line.slot)
+        self._end(opening)
+
+    def expire(self, now: float) -> None:
+        """Forget what was not proved in time."""
+        while self._by_number:
+            number, opening = next(iter(self._by_number.items()))
+            if now < opening.deadline:
+                break
+            self.give_up(number)
+            self._counters.count("openings_expired")
+
+    def _end(self, opening: Opening) -> None:
+        del self._by_number[opening.line.number]
+        del self._by_ticket[opening.ticket_id]
+        self._forwarding.forbid(opening.ticket_id)

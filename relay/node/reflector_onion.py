@@ -1,0 +1,102 @@
+"""The reflector's onion service, and its way out: both over one Tor client, which is started again when it is lost."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from relay.core import Clock, Entropy, TransportUnavailable, get_logger
+from relay.media_reflector import ONION_PORT, TicketServer
+from relay.node.reflector_state import ReflectorState
+from relay.tor import TorClient, TorSettings
+
+RETRY_FIRST = 2.0
+RETRY_MOST = 60.0
+"""Seconds before Tor is tried again after it was lost: doubled each time."""
+
+_STREAMS = 1
+"""Open streams of one circuit: everybody honest asks each question on a circuit of its own, and one that cost a single
+proof of work must not hold all the streams that we serve at a time."""
+
+_SOCKET_PATH_LIMIT = 100
+"""Unix socket names end at 108 bytes."""
+
+Report = Callable[[Mapping[str, object]], None]
+"""Takes one event for a program or a person to read."""
+
+log = get_logger("reflector")
+
+
+class ReflectorOnion:
+    """Descriptor and tickets behind an onion service that keeps its name; an `OnionDialer` while Tor is there."""
+
+    def __init__(
+        self,
+        settings: TorSettings,
+        state: ReflectorState,
+        tickets: TicketServer,
+        clock: Clock,
+        entropy: Entropy,
+        reachable: Callable[[str], None],
+    ) -> None:
+        self.name = ""
+        """56 characters, once it was published for the first time."""
+        self._settings = settings
+        self._state = state
+        self._tickets = tickets
+        self._clock = clock
+        self._entropy = entropy
+        self._reachable = reachable
+        self._tor: TorClient | None = None
+
+    async def open(
+        self, onion: str, port: int, *, isolation: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See `relay.wire.OnionDialer`.  Raises `TransportUnavailable`, at once where Tor is down."""
+        if self._tor is None:
+            raise TransportUnavailable("Tor is not there just now")
+        return await self._tor.open(onion, port, isolation=isolation)
+
+    async def run(self) -> None:
+        """Keep the service up; `reachable` hears its name each time.
+
+        Raises `TransportUnavailable` when the first attempt fails; later ones are made again and again.
+        """
+        target = await self._listen()
+        pause = RETRY_FIRST
+        while True:
+            try:
+                await self._serve(target)
+                pause = RETRY_FIRST
+            except TransportUnavailable:
+                if not self.name:
+                    raise
+            log.warning("tor is lost; lines go on, new tickets wait until it is back")
+            await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * pause)
+            pause = min(2 * pause, RETRY_MOST)
+
+    async def close(self) -> None:
+        await self._tickets.close()
+
+    async def _listen(self) -> tuple[str, int] | Path:
+        """Our own tor reaches a socket file that nobody else can; a running one is another user's process."""
+        path = self._state.ticket_socket
+        if self._settings.mode == "own" and len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+            return await self._tickets.listen_unix(path)
+        return await self._tickets.listen_loopback()
+
+    async def _serve(self, target: tuple[str, int] | Path) -> None:
+        """Publish, then wait until Tor is lost."""
+        tor = await TorClient.launch(self._settings, self._state.directory, self._clock)
+        try:
+            service = await tor.publish(
+                self._state.onion_key(), {ONION_PORT: target}, proof_of_work=True, streams=_STREAMS
+            )
+            self._state.keep_onion_key(service.key)
+            self.name = service.onion
+            self._tor = tor
+            self._reachable(service.onion)
+            await tor.wait_lost()
+        finally:
+            self._tor = None
+            await tor.close()

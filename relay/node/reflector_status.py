@@ -1,0 +1,35 @@
+"""The counts that a reflector's log may hold: rounded down, so that no line and no call shows in them."""
+
+from collections.abc import Mapping
+
+from relay.media_reflector import DROPS, Occupancy
+
+STATUS_EVERY = 3600.0
+"""Seconds between two lines of counts.  Together with the rounding below: a log of these lines must show load,
+never a call."""
+LINES_ROUNDED = 10
+CELLS_ROUNDED = 1_000_000
+"""One line takes 180,000 cells an hour each way."""
+FAULTS_ROUNDED = 1000
+
+_FAULTS = ("departures_missed", "send_failed", "receive_failed")
+
+
+def rounded(count: int, unit: int) -> int:
+    return count - count % unit
+
+
+def status(data_plane: str, occupancy: Occupancy, counts: Mapping[str, int]) -> dict[str, object]:
+    """One line of counts, from all those that the reflector has."""
+    dropped = {reason: rounded(counts[reason], FAULTS_ROUNDED) for reason in DROPS}
+    return {
+        "event": "status",
+        "data_plane": data_plane,
+        "lines": rounded(occupancy.lines, LINES_ROUNDED),
+        "crossed": rounded(occupancy.crossed, LINES_ROUNDED),
+        "tickets": rounded(occupancy.tickets, LINES_ROUNDED),
+        "cells_received": rounded(counts["cells_received"], CELLS_ROUNDED),
+        "cells_sent": rounded(counts["cells_sent"], CELLS_ROUNDED),
+        **{name: rounded(counts[name], FAULTS_ROUNDED) for name in _FAULTS},
+        "dropped": {reason: count for reason, count in dropped.items() if count},
+    }

@@ -1,0 +1,220 @@
+"""Draining: calls are finished, the end comes at a moment of its own, and whoever asks hears no number of calls."""
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.core import SeededEntropy, SystemClock
+from relay.media_reflector import BodyReceived, Draining, fetch_descriptor, fetch_ticket
+from relay.node import drain as module
+from relay.node.drain import SOCKET_FILE, WISH, Drain, DrainDesk, short_path
+from tests.node.fake_tor import FakeTor, until
+from tests.node.lines import Line
+from tests.node.running import CLOCK, ENTROPY, Start
+
+
+class Calls:
+    """A reflector, as far as a drain sees one."""
+
+    def __init__(self, calls: int, lines: int) -> None:
+        self.calls = calls
+        self.lines = lines
+        self.drains = 0
+
+    def drain(self) -> None:
+        self.drains += 1
+
+    @property
+    def drained(self) -> bool:
+        return self.drains > 0 and self.calls == 0
+
+
+def drain_of(calls: Calls, seed: int = 1) -> Drain:
+    return Drain(calls, lambda: calls.calls, lambda: calls.lines, SystemClock(), SeededEntropy(seed))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(module, "_TELL_EVERY", 0.05)
+    monkeypatch.setattr(module, "END_SOONEST", 0.1)
+    monkeypatch.setattr(module, "END_LATEST", 0.3)
+
+
+async def seconds_until_end(drain: Drain, limit: float = 60.0) -> float:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with asyncio.timeout(5):
+        await drain.finish(lambda: limit)
+    return loop.time() - begun
+
+
+async def test_an_empty_reflector_ends_at_once() -> None:
+    drain = drain_of(Calls(0, 0))
+    drain.begin()
+    assert await seconds_until_end(drain) < 0.09
+    assert drain.result() == {"event": "drained", "calls_cut_off": False}
+
+
+async def test_nothing_ends_before_anybody_wished_it() -> None:
+    calls = Calls(0, 0)
+    drain = drain_of(calls)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await drain.finish(lambda: 0.0)
+    assert (calls.drains, drain.begun) == (0, False)
+
+
+async def test_calls_are_waited_for() -> None:
+    calls = Calls(3, 6)
+    drain = drain_of(calls)
+    drain.begin()
+    drain.begin()
+    assert calls.drains == 1
+    ending = asyncio.create_task(drain.finish(lambda: 60.0))
+    await asyncio.sleep(0.5)
+    assert not ending.done()
+    calls.calls = 0
+    async with asyncio.timeout(5):
+        await ending
+    assert drain.result() == {"event": "drained", "calls_cut_off": False}
+
+
+async def test_the_end_is_not_the_moment_of_the_last_hang_up() -> None:
+    ends = []
+    for seed in range(6):
+        drain = drain_of(Calls(0, 6), seed)
+        drain.begin()
+        ends.append(await seconds_until_end(drain))
+    assert min(ends) >= 0.1, "also where no call was up: that, too, is nobody's business"
+    assert max(ends) - min(ends) > 0.02
+
+
+async def test_the_limit_cuts_calls_off_and_says_so() -> None:
+    drain = drain_of(Calls(3, 6))
+    drain.begin()
+    assert 0.15 < await seconds_until_end(drain, limit=0.2) < 1.0
+    assert drain.result() == {"event": "drained", "calls_cut_off": True}
+
+
+@pytest.mark.parametrize(("calls", "told"), [(0, 0), (1, 0), (9, 0), (10, 10), (57, 50)])
+def test_progress_tells_tens(calls: int, told: int) -> None:
+    assert drain_of(Calls(calls, 100)).progress()["calls"] == told
+
+
+Desk = tuple[DrainDesk, Drain, Calls]
+
+
+@pytest.fixture(params=["short", "a-directory-name-that-is-far-too-long-for-a-socket-address" * 2])
+async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Path, Desk]]:
+    directory = tmp_path / request.param
+    directory.mkdir()
+    (directory / SOCKET_FILE).write_text("left behind by a crash")
+    calls = Calls(1, 2)
+    drain = drain_of(calls)
+    opened = DrainDesk(directory, drain)
+    await opened.open()
+    yield directory, (opened, drain, calls)
+    await opened.close(drained=False)
+
+
+async def connect(directory: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    with short_path(directory) as path:
+        return await asyncio.open_unix_connection(path)
+
+
+async def test_a_wish_over_the_socket_is_answered_until_the_end(desk: tuple[Path, Desk]) -> None:
+    directory, (opened, drain, calls) = desk
+    assert stat.S_IMODE((directory / SOCKET_FILE).stat().st_mode) == 0o600
+    reader, writer = await connect(directory)
+    writer.write(WISH)
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            told = json.loads(await reader.readline())
+            assert told == {"event": "draining", "calls": 0, "finished": False}
+        assert drain.begun
+        calls.calls = 0
+        while not json.loads(await reader.readline())["finished"]:
+            pass
+        await opened.close(drained=True)
+        last = [json.loads(line) for line in (await reader.read()).splitlines()][-1]
+    assert last == {"event": "drained", "calls_cut_off": False}
+    assert not (directory / SOCKET_FILE).exists()
+    writer.close()
+
+
+async def test_a_visitor_who_leaves_does_not_stop_a_drain(desk: tuple[Path, Desk]) -> None:
+    directory, (_, drain, _) = desk
+    _, writer = await connect(directory)
+    writer.write(WISH)
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(5):
+        await drain.wished()
+    await asyncio.sleep(0.2)
+    assert drain.begun
+
+
+@pytest.mark.parametrize("said", [b"", b"drink\n", b"drain", b"\0" * 100_000, b"drain " * 30_000 + b"\n"])
+async def test_other_words_are_no_wish(desk: tuple[Path, Desk], said: bytes) -> None:
+    directory, (_, drain, _) = desk
+    reader, writer = await connect(directory)
+    writer.write(said)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        try:
+            answer = await reader.read()
+        except ConnectionError:
+            answer = b""
+    assert answer == b""
+    assert not drain.begun
+    writer.close()
+
+
+async def test_an_end_without_a_drain_tells_nothing(desk: tuple[Path, Desk]) -> None:
+    directory, (opened, _, _) = desk
+    reader, writer = await connect(directory)
+    writer.write(WISH)
+    async with asyncio.timeout(5):
+        await reader.readline()
+        await opened.close(drained=False)
+        assert b"drained" not in await reader.read()
+    writer.close()
+
+
+# With real lines.
+
+
+@pytest.mark.parametrize("data_plane", ["plain", "auto"])
+async def test_a_call_is_finished_and_nothing_else_begins(
+    start: Start, tor: FakeTor, data_plane: str
+) -> None:
+    running = await start(data_plane=data_plane)
+    descriptor = await fetch_descriptor(tor, await running.wait_ready(), isolation="x", wall=CLOCK.wall())
+    tickets = [
+        await fetch_ticket(tor, descriptor, ENTROPY, isolation=str(number), now=CLOCK.monotonic())
+        for number in range(4)
+    ]
+    alice, bob = lines = [Line(descriptor, ticket, b"join code of 16 ") for ticket in tickets[:2]]
+    await until(lambda: alice.heard(BodyReceived) and bob.heard(BodyReceived))
+
+    running.node.drain()
+    await until(lambda: alice.heard(Draining) and bob.heard(Draining))
+    lines += [Line(descriptor, ticket, b"another join code"[:16]) for ticket in tickets[2:]]
+    before = alice.heard(BodyReceived)
+    await asyncio.sleep(1.0)
+    assert alice.heard(BodyReceived) > before + 40, "the call goes on"
+    assert not lines[2].client.opened, "a ticket from before opens nothing now"
+    assert running.node.reflector.occupancy.lines == 2
+    assert not running.task.done()
+
+    alice.client.leave()
+    async with asyncio.timeout(5):
+        await running.task
+    assert running.told("drained") == [{"event": "drained", "calls_cut_off": False}]
+    for line in lines:
+        await line.close()
