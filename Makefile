@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = . .deps/env.sh &&
 SOURCES = $(wildcard relay tests ops bench)
 
-.PHONY: help setup demo bench faults fuzz test lint format lock clean distclean
+.PHONY: help setup demo bench faults fuzz failover test lint format lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ faults: setup  ## floods of eight kinds against a reflector with 2,000 full line
 fuzz: setup  ## the native data plane under libFuzzer and AddressSanitizer for FUZZ seconds (60); finds in fuzz-out/
 	@ops/fuzzer.sh
 	@$(RUN) python -m tests.fuzz.forwarding.run --seconds $(or $(FUZZ),60) $(FUZZ_OPTIONS)
+
+failover: setup  ## a reflector full of lines is killed: when and where they go on, about a minute; in failover-out/
+	@$(RUN) python -m bench.failover $(FAILOVER)
 
 test: lint  ## lint, then every test, the demo call included
 	@$(RUN) python -m pytest $(TESTS)

@@ -15,7 +15,7 @@ from relay.lab.load.processes import resident_bytes
 from relay.media_reflector import LineClient, Reflector, ReflectorKeys
 from relay.media_reflector.descriptor import ReflectorReference, verify_descriptor
 from relay.media_reflector.forwarding import load_forwarding
-from relay.media_reflector.forwarding.face import SLOTS, STRANGERS_PER_TICK, Address, Forwarding, pack_address
+from relay.media_reflector.forwarding.face import OWN_PER_TICK, SLOTS, Address, Forwarding, pack_address
 from relay.rtp.cell import TICK
 
 ONION = "a" * 56
@@ -81,7 +81,7 @@ class OpenedLines:
             self._opened += len(clients)
 
     def _codes(self) -> list[bytes]:
-        return [self._entropy.token(16) for _ in range(STRANGERS_PER_TICK // 2)]
+        return [self._entropy.token(16) for _ in range(OWN_PER_TICK // 2)]
 
     def _client(self, code: bytes) -> tuple[Address, LineClient]:
         self._office.expire(self._now)

@@ -128,7 +128,7 @@ class Attack:
         prefer: str = "native",
         seed: int = 1,
         first_messages: int = 200,
-        newcomers: int = 5000,
+        newcomers: int = 4000,
     ) -> None:
         """`program` is the built generator, `directory` holds what it needs; `prefer` as `load_forwarding` takes it.
 

@@ -8,7 +8,7 @@ from relay.core import Clock, Entropy
 from relay.media_reflector import Descriptor, LineClient, LineLost, Ticket
 from relay.rtp.cell import CELL_SIZE, TICK
 
-AT_ONCE = 4
+AT_ONCE = 3
 """Agents that try at the same time."""
 
 

@@ -36,7 +36,7 @@ class VictimTask(Task):
 
     first: int = 200
     own: int = 200
-    newcomers: int = 5000
+    newcomers: int = 4000
     home: int = 9
     """Port of this machine at which the attacker's own lines are."""
 
@@ -67,7 +67,7 @@ class _Prey:
         self.clock, self.entropy = clock, entropy
         self.keys = ReflectorKeys.generate(entropy)
         self.forwarding = load_forwarding(task.prefer)
-        self.office = self.keys.office(task.first + _SPARE, entropy, self.forwarding)
+        self.office = self.keys.office(task.first + task.newcomers + _SPARE, entropy, self.forwarding)
         self.reflector = Reflector(
             self.keys.static_key,
             self.office,
@@ -86,15 +86,21 @@ class _Prey:
 
     def first_message(self) -> bytes:
         """The cell of an agent that fetched a ticket and was about to open a line."""
+        handshake, sender = self._handshake(self._fetched())
+        return sender.handshake(handshake.first())
+
+    def _fetched(self) -> Ticket:
         now = self.clock.monotonic()
         request, secret = ticket_request(self.descriptor, self.entropy)
         self.office.answer(request, lambda: self.signed, now)
-        handshake, sender = self._handshake(Ticket.fresh(secret, now + LIFETIME))
-        return sender.handshake(handshake.first())
+        return Ticket.fresh(secret, now + LIFETIME)
+
+    def _handed_out(self) -> Ticket:
+        return self.office.resumption(self.clock.monotonic())
 
     def open_line(self) -> OwnLine:
         """A line of the attacker's own, opened as every line is."""
-        handshake, sender = self._handshake(self.office.resumption(self.clock.monotonic()))
+        handshake, sender = self._handshake(self._handed_out())
         self._receive(sender.handshake(handshake.first()))
         up, timestamp = self._answered(handshake)
         sender.keys = opener(up)
@@ -122,12 +128,14 @@ class _Prey:
         raise TransportUnavailable("the reflector did not answer its attacker")
 
     def material(self, task: VictimTask) -> dict[str, object]:
+        first = [self.first_message().hex() for _ in range(task.first)]
+        # Who comes for the first time, and who comes back.
+        tickets = [self._fetched() if index % 2 else self._handed_out() for index in range(task.newcomers)]
         own = [self.open_line() for _ in range(task.own)]
-        tickets = [self.office.resumption(self.clock.monotonic()) for _ in range(task.newcomers)]
         return {
             "identity": self.descriptor.identity.hex(),
             "descriptor": self.signed.hex(),
-            "first": [self.first_message().hex() for _ in range(task.first)],
+            "first": first,
             "own": [(line.up.ssrc, line.up.key.hex(), line.up.salt.hex(), line.index) for line in own],
             "newcomers": [(ticket.id.hex(), ticket.secret.hex()) for ticket in tickets],
         }

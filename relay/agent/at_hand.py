@@ -77,8 +77,8 @@ class AtHand:
         self._wanted.set()
 
     def look_elsewhere(self, places: Sequence[ReflectorReference]) -> None:
-        """It was not found: ask next at another of the onions at which lists say that it is.  What comes from there counts
-        only under its signature."""
+        """It was not found: ask next at another of the onions at which lists say that it is.  What comes from there
+        counts only under its signature."""
         if self.reference in places:
             self.reference = places[(places.index(self.reference) + 1) % len(places)]
 

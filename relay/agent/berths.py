@@ -23,17 +23,27 @@ class Berth:
 
 class Berths:
     """Finds them for one line, whose first reflector is `guard`.  Every method raises `TransportUnavailable` where
-    there is none."""
+    there is none.
+
+    No ticket is used twice, however often a reflector hands it out: its number is seen by everybody on the way, and who
+    sees it on two networks knows the agent again.
+    """
 
     def __init__(self, pool: ReflectorPool, guard: str, line_address: str, clock: Clock) -> None:
         self._pool = pool
         self._guard = guard
         self._line_address = line_address
         self._clock = clock
+        self._home: Descriptor | None = None
+        """The guard's."""
+        self._shown: set[bytes] = set()
+        """Numbers of the tickets that were used; a handful."""
 
     def first(self) -> Berth:
         """At the guard, with a ticket that is at hand."""
-        return self._at(self._guard, *self._pool.take(self._guard))
+        berth = self._at(self._guard, *self._pool.take(self._guard))
+        self._home = berth.descriptor
+        return berth
 
     async def afresh(self) -> Berth:
         """At the guard, with a ticket asked for now.  Raises `BayonneError`."""
@@ -45,12 +55,13 @@ class Berths:
             raise TransportUnavailable("no ticket to come back with")
         return self._at(left.name, left.descriptor, handed)
 
-    def backup(self, handed: tuple[bytes, Ticket] | None) -> Berth:
-        """At the reflector named in a line's cells, if the owner accepted it as a guard or a guard's backup."""
+    def backup(self, left: Berth, handed: tuple[bytes, Ticket] | None) -> Berth:
+        """At the reflector named in a line's cells: from the guard at the backup that its descriptor names and the
+        owner accepted, from there at the guard, and from neither anywhere else, be it another guard."""
         if handed is None or handed[1].expires <= self._clock.monotonic():
             raise TransportUnavailable("no ticket for a backup")
-        descriptor = self._pool.known(handed[0])
-        if descriptor is None:
+        descriptor = self._pool.backup(self._guard) if left.name == self._guard else self._home
+        if descriptor is None or descriptor.identity != handed[0]:
             raise TransportUnavailable("a backup that was not accepted")
         return self._at(reflector_id(descriptor.identity), descriptor, handed[1])
 
@@ -75,4 +86,7 @@ class Berths:
         address = way_to(descriptor, self._line_address)
         if address is None:
             raise TransportUnavailable("the reflector has no address of the kind that line_address is")
+        if ticket.id in self._shown:
+            raise TransportUnavailable("the ticket was used before")
+        self._shown.add(ticket.id)
         return Berth(name, descriptor, ticket, address)

@@ -25,7 +25,7 @@ SUSPICIOUS_SILENCE = 0.7
 """Seconds without a cell after which we look whether this machine has another address now; a line is lost after 1.5."""
 LOOK_EVERY = 0.1
 
-_NEVER_OPEN = (LossCause.UNANSWERED, LossCause.BUSY)
+_NEVER_OPEN = (LossCause.UNANSWERED, LossCause.BUSY, LossCause.MOVED)
 
 _log = get_logger("line")
 
@@ -123,6 +123,7 @@ class Line:
         # Another slot in the tick too: whoever watches both networks would know the line again by it.
         self._pace = Pace.at_random(self._pace.tick, self._entropy, blur=self._pace.blur)
         self.client.move()
+        self._deliver(self.client.events())
         return True
 
     def _submit(self) -> None:

@@ -165,10 +165,12 @@ class LineKeeper:
                 case Place.AFRESH:
                     self._find(number, place, self._berths.afresh())
                 case Place.HERE:
-                    self._begin(number, self._berths.here(left.berth, client.resumption), place)
+                    resumption, client.resumption = client.resumption, None
+                    self._begin(number, self._berths.here(left.berth, resumption), place)
                 case Place.BACKUP:
+                    backup, client.backup = client.backup, None
                     try:
-                        berth = self._berths.backup(client.backup)
+                        berth = self._berths.backup(left.berth, backup)
                     except BayonneError:
                         self._find(number, place, self._berths.backup_fetched(left.berth))
                     else:

@@ -114,14 +114,6 @@ class ReflectorPool:
         reflector = self._reflectors.get(name)
         return None if reflector is None else reflector.backup
 
-    def known(self, identity: bytes) -> Descriptor | None:
-        """The descriptor of that reflector, where it is a guard or a guard's accepted backup."""
-        for reflector in self._reflectors.values():
-            for descriptor in (reflector.descriptor, reflector.backup):
-                if descriptor is not None and descriptor.identity == identity:
-                    return descriptor
-        return None
-
     async def take_soon(self, name: str, patience: float) -> tuple[Descriptor, Ticket]:
         """As `take`, waiting at most `patience` seconds for a ticket to come.  Raises `TransportUnavailable`."""
         with contextlib.suppress(TimeoutError):

@@ -116,7 +116,7 @@ def _progress(event: Mapping[str, object]) -> str:
     if event["event"] == "drained":
         return "ending"
     if event.get("finished"):
-        return "no call is left; it ends within a minute"
+        return "no call is left; it is ending"
     calls = event.get("calls", 0)
     return f"no new lines; {f'{calls} calls or a few more' if calls else 'fewer than 10 calls'} to finish"
 

@@ -38,6 +38,7 @@ _REASONS = {
     LossCause.BUSY: "the reflector is under load and did not answer the handshake in time",
     LossCause.SILENT: "the reflector went silent",
     LossCause.ENDED: "the reflector has ended, as it had said it would",
+    LossCause.MOVED: "this machine's address changed while the line was being opened",
 }
 _CHALLENGES = (Era.CURRENT_CHALLENGE, Era.FOLLOWING_CHALLENGE)
 
@@ -178,12 +179,16 @@ class LineClient:
     def move(self) -> None:
         """The cells leave from another address, and another pace, from now on.
 
-        Nothing in them tells that this is the line that was somewhere else; only the reflector knows.  The handshake of
-        a line that is not open yet just goes on.
+        Nothing in them tells that this is the line that was somewhere else; only the reflector knows.  One that is not
+        open yet has no other keys to go on under: it is lost, and closed at once, because its first message, with its
+        SSRC and its ticket's number, would show on the one network what was seen on the other.
         """
-        self._heard = -1.0
         if self._moves is not None:
+            self._heard = -1.0
             self._moves.move()
+        elif not self.closed:
+            self.closed = self.lost = True
+            self._events.append(LineLost(_REASONS[LossCause.MOVED], LossCause.MOVED))
 
     def close(self) -> None:
         """Say goodbye in the next cells; `closed` is true once the last of them was taken."""

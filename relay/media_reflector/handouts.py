@@ -12,13 +12,17 @@ from relay.core import Counters, Entropy
 from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.line import Line
 from relay.media_reflector.office import TicketOffice
+from relay.media_reflector.succession import Succession
 from relay.media_reflector.tickets import Ticket
 
 FIRST = (0.5, 4.0)
+RESUMED = (20.0, 60.0)
+"""Seconds to the first resumption ticket; and those of a line that takes the place of another one.  That one is gone by
+then (`succession.OVERLAP`), and who comes back again and again does it at this pace."""
 PAIR = (1.0, 3.0)
 """Seconds from a resumption ticket to the backup ticket: two cells in a row would hold up two voices."""
 AGAIN = (20.0, 60.0)
-"""Seconds to the second pair, should the first have been lost."""
+"""Seconds to the second pair, the same tickets again, should the first have been lost."""
 REPEAT = (1200.0, 1800.0)
 """Seconds between two pairs, drawn at random: less than what a ticket lives."""
 
@@ -40,8 +44,9 @@ class BackupSource(Protocol):
         """The reflector that honours them."""
         ...
 
-    def ticket(self, now: float) -> Ticket | None:
-        """A fresh one; None when none can be made just now."""
+    def ticket(self, now: float, again: bytes = b"") -> Ticket | None:
+        """A fresh one, or that of the number `again` where it is of the present key; None when none can be made just
+        now."""
         ...
 
 
@@ -52,9 +57,12 @@ Say = Callable[[Line, Control], bool]
 class HandOuts:
     """Lines by the second in which they are due."""
 
-    def __init__(self, office: TicketOffice, entropy: Entropy, counters: Counters, say: Say) -> None:
+    def __init__(
+        self, office: TicketOffice, succession: Succession, entropy: Entropy, counters: Counters, say: Say
+    ) -> None:
         self.backup: BackupSource | None = None
         self._office = office
+        self._succession = succession
         self._entropy = entropy
         self._counters = counters
         self._say = say
@@ -69,7 +77,7 @@ class HandOuts:
 
     def opened(self, line: Line, now: float) -> None:
         """Serve this line from now on."""
-        self._schedule(line, now, FIRST)
+        self._schedule(line, now, FIRST if line.predecessor is None else RESUMED)
 
     def closed(self, line: Line) -> None:
         """No longer."""
@@ -111,17 +119,22 @@ class HandOuts:
     def _serve(self, line: Line, now: float) -> None:
         """A resumption ticket at every other turn, a backup ticket at the others; after two pairs at the long pace."""
         turn = line.hand_outs
-        line.hand_outs = turn + 1 if turn < 3 else 2
+        line.hand_outs = turn + 1 if turn < 5 else 4
         if turn % 2 == 0:
-            ticket = self._office.resumption(now)
+            ticket = self._office.resumption(
+                now, line.resumptions[-1] if turn == 2 and line.resumptions else b""
+            )
+            self._succession.handed(line, ticket.id)
             if self._say(line, Control.resumption(ticket, now)):
                 self._counters.count("resumptions_sent")
             self._schedule(line, now, PAIR)
             return
         backup = self.backup
-        spare = None if backup is None else backup.ticket(now)
-        if backup is not None and spare is not None and self._say(line, _backup(backup, spare, now)):
-            self._counters.count("backups_sent")
+        spare = None if backup is None else backup.ticket(now, line.spare if turn < 4 else b"")
+        if backup is not None and spare is not None:
+            line.spare = spare.id
+            if self._say(line, _backup(backup, spare, now)):
+                self._counters.count("backups_sent")
         self._schedule(line, now, AGAIN if turn == 1 else REPEAT)
 
     def _schedule(self, line: Line, now: float, span: tuple[float, float]) -> None:

@@ -25,10 +25,15 @@ class Line:
         "due",
         "hand_outs",
         "number",
+        "peer",
+        "predecessor",
         "rekey_answer",
         "rekey_public",
         "rekeyed_at",
+        "resumptions",
         "slot",
+        "spare",
+        "successor",
         "told_at",
         "trunk",
     )
@@ -53,6 +58,15 @@ class Line:
         self.due = -1
         """The second in which it gets its next hand-out."""
         self.hand_outs = 0
+        self.resumptions: list[bytes] = []
+        """The numbers of the tickets to come back with that are out for it, newest last."""
+        self.spare = b""
+        """The number of its latest backup ticket."""
+        self.predecessor: Line | None = None
+        self.successor: Line | None = None
+        """The line whose ticket opened this one, and the one that this one's ticket opened, while both stand."""
+        self.peer = b""
+        """The reflector whose backup ticket opened it, or the line that it took the place of."""
         self.rekey_public = b""
         self.rekey_answer = b""
         """The agent's latest half of a rekeying, and ours, to say again when it is lost."""

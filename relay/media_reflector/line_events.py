@@ -65,6 +65,9 @@ class LossCause(StrEnum):
     """It answered once, and went silent."""
     ENDED = "ended"
     """It went silent after it had said that it would end."""
+    MOVED = "moved"
+    """Our address changed before the handshake was answered.  Its message is known on the network that was left, so the
+    same line cannot be opened from another one."""
 
 
 @dataclass(frozen=True, slots=True)

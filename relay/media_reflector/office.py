@@ -81,7 +81,7 @@ class TicketOffice:
         for ticket in [ticket for ticket in self._trunk.values() if ticket.peer not in self._peers]:
             del self._trunk[ticket.id]
             self._gate.forbid(ticket.id)
-        self._gate.check_keys(self._keys.check_keys)
+        self._gate.check_keys(*self._keys.check_keys)
 
     def answer(self, request: bytes, signed_descriptor: Callable[[], bytes], now: float) -> bytes:
         """The padded answer to a padded request.  `now` is monotonic.  Raises `PeerError` on garbage."""
@@ -112,7 +112,7 @@ class TicketOffice:
             self._put(ticket, self._trunk, "trunk_issued")
             return Answer(True, b"", int(LIFETIME))
         self._keys.leave(asked.peer, secret, now)
-        self._gate.check_keys(self._keys.check_keys)
+        self._gate.check_keys(*self._keys.check_keys)
         self.counters.count("backup_keys")
         return Answer(True, b"", int(KEY_LIFETIME))
 
@@ -171,12 +171,20 @@ class TicketOffice:
             raise MisuseError("a ticket that is not there was used")
         self.counters.count("used")
 
-    def resumption(self, now: float) -> Ticket:
-        """A fresh resumption ticket, for a line to be handed in its cells; also while draining, because a restart is
-        what it is for."""
+    def resumption(self, now: float, again: bytes = b"") -> Ticket:
+        """A resumption ticket, for a line to be handed in its cells; also while draining, because a restart is what it
+        is for.  That of the number `again`, if it can still be used, else a fresh one."""
         self.expire(now)
+        known = self._keys.find(again, now) if again else None
+        if known is not None:
+            return known
         self.counters.count("minted")
         return self._keys.mint(now)
+
+    def void(self, ticket_id: bytes) -> None:
+        """Never open a line with this resumption ticket, though nobody used it: another line's end ended it."""
+        self._keys.void(ticket_id)
+        self._gate.forbid(ticket_id)
 
     def expire(self, now: float) -> None:
         """Forget what is too old, change keys when it is time."""
@@ -186,7 +194,7 @@ class TicketOffice:
                 self._gate.forbid(oldest.id)
                 self.counters.count("expired")
         if self._keys.renew(now):
-            self._gate.check_keys(self._keys.check_keys)
+            self._gate.check_keys(*self._keys.check_keys)
 
     def sealing_keys(self) -> bytes:
         """What `restore` takes: the keys of resumption and backup tickets and which of those were used.
@@ -200,5 +208,7 @@ class TicketOffice:
         """Honour the tickets of the process before.  False, and nothing changes, when they cannot be read."""
         if not self._keys.restore(sealing_keys):
             return False
-        self._gate.check_keys(self._keys.check_keys)
+        self._gate.check_keys(*self._keys.check_keys)
+        for number in self._keys.used():
+            self._gate.forbid(number)
         return True

@@ -5,7 +5,7 @@ received something at the address they write from.  Until then an address gets o
 most.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -18,7 +18,8 @@ from relay.media_reflector.handshake import answer_handshake, first_core, first_
 from relay.media_reflector.line import Line, Slots
 from relay.media_reflector.link import CellSender, cell_ssrc
 from relay.media_reflector.office import TicketOffice
-from relay.media_reflector.tickets import Ticket
+from relay.media_reflector.succession import Succession
+from relay.media_reflector.tickets import Ticket, TicketKind
 from relay.rtp.cell import RTP_HEADER_SIZE
 
 OPENING_EXPIRY = 10.0
@@ -26,11 +27,24 @@ OPENING_EXPIRY = 10.0
 MAX_ANSWERED = 8
 """Addresses that get answers to the same first message."""
 
+GUEST_SHARE = 2
+"""One part in so many of the capacity is for the lines of one peer's backup tickets, of which that peer alone decides
+how many it makes."""
+
 HANDSHAKES_AT_EASE = 200
 EASE_SECONDS = 0.1
 """More key exchanges than that in this time, or half of the capacity opening, are load: then cookies are asked for."""
 
-DROPS = ("handshake_refused", "no_ticket", "no_capacity", "ssrc_taken", "other_address", "unproved")
+DROPS = (
+    "handshake_refused",
+    "no_ticket",
+    "already_succeeded",
+    "no_capacity",
+    "no_share",
+    "ssrc_taken",
+    "other_address",
+    "unproved",
+)
 EVENTS = ("handshakes", "answers_sent", "cookies_sent", "lines_opened", "openings_expired")
 
 
@@ -57,6 +71,7 @@ class Openings:
         self,
         static: X25519PrivateKey,
         office: TicketOffice,
+        succession: Succession,
         forwarding: Forwarding,
         entropy: Entropy,
         counters: Counters,
@@ -66,6 +81,7 @@ class Openings:
         self.capacity = capacity
         self._static = static
         self._office = office
+        self._succession = succession
         self._forwarding = forwarding
         self._entropy = entropy
         self._counters = counters
@@ -74,6 +90,8 @@ class Openings:
         self._by_number: dict[int, Opening] = {}
         """In order of arrival, which is the order of expiry."""
         self._by_ticket: dict[bytes, Opening] = {}
+        self._guests: Counter[bytes] = Counter()
+        """Lines that stand or open with tickets of a peer, by peer."""
         self._exchanges: deque[float] = deque(maxlen=HANDSHAKES_AT_EASE)
         """When the latest key exchanges were made."""
 
@@ -98,12 +116,19 @@ class Openings:
             self._counters.count("no_ticket")
         elif not first_is_authentic(message, ticket):
             self._counters.count("handshake_refused")
+        elif not self._succession.may_open(ticket.id):
+            self._counters.count("already_succeeded")
         elif lines + len(self) >= self.capacity:
             self._counters.count("no_capacity")
+        elif ticket.kind is TicketKind.BACKUP and not self._has_share(ticket.peer):
+            self._counters.count("no_share")
         elif self._loaded(now) and not self._jar.good(message, source, now):
             self._ask_for_cookie(ticket, source, now)
         else:
             self._open(datagram, message, ticket, source, now)
+
+    def _has_share(self, peer: bytes) -> bool:
+        return self._guests[peer] * GUEST_SHARE < self.capacity
 
     def _loaded(self, now: float) -> bool:
         exchanges = self._exchanges
@@ -138,6 +163,11 @@ class Openings:
         self._office.use(ticket.id, now)
         self._slots.taken(slot)
         line = Line(number, slot, chain)
+        if ticket.kind is TicketKind.BACKUP:
+            line.peer = ticket.peer
+        self._succession.opening(line, ticket.id)
+        if line.peer:
+            self._guests[line.peer] += 1
         deadline = now + OPENING_EXPIRY
         opening = Opening(line, ticket.id, first_core(message), answer, down_ssrc, deadline)
         self._by_number[number] = opening
@@ -155,7 +185,7 @@ class Openings:
         if self._forwarding.send(opening.line.slot, cell, source):
             self._counters.count("answers_sent")
 
-    def prove(self, number: int, control: Control | None, source: Address) -> Line | None:
+    def prove(self, number: int, control: Control | None, source: Address, now: float) -> Line | None:
         """The line, open from now on, if `control` came authentic from `source` and echoes an answer that was sent
         there.
 
@@ -176,6 +206,7 @@ class Openings:
         self._forwarding.prepare(number, line.chain.following.up)
         line.address = source
         self._end(opening)
+        self._succession.opened(line, now)
         self._counters.count("lines_opened")
         return line
 
@@ -183,8 +214,17 @@ class Openings:
         """Forget an opening line."""
         opening = self._by_number[number]
         self._forwarding.remove(number)
-        self._slots.freed(opening.line.slot)
         self._end(opening)
+        self.freed(opening.line)
+
+    def freed(self, line: Line) -> None:
+        """A line that was opened here is gone: its place is free."""
+        self._slots.freed(line.slot)
+        self._succession.closed(line)
+        if line.peer:
+            self._guests[line.peer] -= 1
+            if not self._guests[line.peer]:
+                del self._guests[line.peer]
 
     def expire(self, now: float) -> None:
         """Forget what was not proved in time."""

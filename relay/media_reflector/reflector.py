@@ -30,6 +30,7 @@ from relay.media_reflector.line import Line, Slots
 from relay.media_reflector.office import TicketOffice
 from relay.media_reflector.opening import Openings
 from relay.media_reflector.roaming import Roaming
+from relay.media_reflector.succession import Succession
 from relay.rtp.cell import LinkType
 
 WATCH_EVERY = 0.1
@@ -41,7 +42,14 @@ _OWN_DROPS = (*opening.DROPS, *roaming.DROPS, "draining", "unknown_control", "ov
 DROPS = face.DROPS + _OWN_DROPS
 """Every reason for which a datagram, a body or a wish goes no further; the data plane counts the first of them."""
 
-_EVENTS = (*opening.EVENTS, *roaming.EVENTS, *crossing.EVENTS, *handouts.EVENTS, "lines_closed")
+_EVENTS = (
+    *opening.EVENTS,
+    *roaming.EVENTS,
+    *crossing.EVENTS,
+    *handouts.EVENTS,
+    "lines_closed",
+    "lines_succeeded",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +82,13 @@ class Reflector:
         self._trunks = trunks
         self._lines: dict[int, Line] = {}
         self._trunk_slots = 0
-        self._slots = Slots()
-        self._openings = Openings(static, office, forwarding, entropy, self.counters, self._slots, capacity)
+        self._succession = Succession(office)
+        self._openings = Openings(
+            static, office, self._succession, forwarding, entropy, self.counters, Slots(), capacity
+        )
         self._roaming = Roaming(forwarding, entropy, self.counters)
         self._crossings = Crossings(forwarding, entropy, self.counters, trunks)
-        self._hand_outs = HandOuts(office, entropy, self.counters, self._crossings.say)
+        self._hand_outs = HandOuts(office, self._succession, entropy, self.counters, self._crossings.say)
         self._hand_outs.backup = backup
         self._pending: deque[Upcall] = deque()
 
@@ -140,6 +150,9 @@ class Reflector:
         """What time alone brings; call it every `WATCH_EVERY` seconds."""
         self._office.expire(now)
         self._openings.expire(now)
+        for line in self._succession.due(now):
+            self._forget(line)
+            self.counters.count("lines_succeeded")
         self._crossings.watch(now)
         if self._trunks is not None:
             self._trunks.watch(now)
@@ -191,7 +204,7 @@ class Reflector:
         is_control = payload[0] == LinkType.CONTROL
         control = Control.from_body(payload[1:]) if is_control else None
         if upcall.line in self._openings:
-            opened = self._openings.prove(upcall.line, control, source)
+            opened = self._openings.prove(upcall.line, control, source, now)
             if opened is not None:
                 self._lines[opened.number] = opened
                 self._hand_outs.opened(opened, now)
@@ -260,7 +273,7 @@ class Reflector:
         if line.trunk:
             self._trunk_slots -= 1
         else:
-            self._slots.freed(line.slot)
+            self._openings.freed(line)
 
     # What trunks do with it.
 

@@ -3,6 +3,9 @@
 A reflector makes resumption tickets under a key that it changes every hour, and takes them for as long again after
 that.  Restarted with its keys restored, it still honours them.  A backup ticket is the same thing under a key that
 another reflector picked and left here: it hands them to its lines, so that they can go on here should it die.
+
+Of its own tickets a running reflector remembers which are out, so that it can make one void without using it; that is
+as many as its lines hold.  What it made before a restart it takes unless it was used.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,12 +23,20 @@ KEY_PERIOD = 3600.0
 KEY_LIFETIME = 2 * KEY_PERIOD
 """Seconds after which a key, and every ticket made under it, is gone."""
 
+OWN_KEYS = 4
+"""Keys for our own tickets: two when all is quiet, more where keys are spent before their hour is over."""
 KEYS_PER_PEER = 2
-MAX_BACKUP_PEERS = (MAX_CHECK_KEYS - 2) // KEYS_PER_PEER
-"""Reflectors that can have backup keys here at the same time; two keys are for our own tickets."""
+MAX_BACKUP_PEERS = (MAX_CHECK_KEYS - OWN_KEYS) // KEYS_PER_PEER
+"""Reflectors that can have backup keys here at the same time."""
 
 MAX_USED = 1 << 16
-"""Used tickets remembered for one key.  A key of which more were used is spent; it would take a peer that lies."""
+"""Used tickets remembered for one key.
+
+A key of ours of which so many were used makes no more tickets, and the next one begins early; what is out under it
+stays good, so that nobody can make the tickets of others void by using many.  (The fifth key in two hours pushes out
+the oldest.  By then that one has made none while three times as many as this were used, and whoever has a line was
+handed a newer ticket.)  A peer's key is spent: that peer made more tickets than it has lines.
+"""
 
 _IDENTITY_SIZE = 32
 _VERSION = 1
@@ -45,17 +56,31 @@ class _SavedKeys(msgspec.Struct, array_like=True, forbid_unknown_fields=True, fr
 
 
 class _HeldKey:
-    """A key, whose it is (`peer`; empty: ours), since when, and which of its tickets were used."""
+    """A key, whose it is (`peer`; empty: ours), since when, and which of its tickets were used.
 
-    __slots__ = ("dies", "kind", "peer", "sealing", "since", "used")
+    `out` are those that may still be used, or None: whichever was not (a peer's, or those of a process before).
+    """
 
-    def __init__(self, key: bytes, peer: bytes, since: float) -> None:
+    __slots__ = ("dies", "kind", "out", "peer", "sealing", "since", "used")
+
+    def __init__(self, key: bytes, peer: bytes, since: float, *, restored: bool = False) -> None:
         self.sealing = SealingKey(key)
         self.kind = TicketKind.BACKUP if peer else TicketKind.RESUMPTION
         self.peer = peer
         self.since = since
         self.dies = since + KEY_LIFETIME
         self.used: set[bytes] = set()
+        self.out: set[bytes] | None = None if peer or restored else set()
+
+    @property
+    def spent(self) -> bool:
+        return len(self.used) >= MAX_USED
+
+    def takes(self, pick: bytes) -> bool:
+        """Whether the ticket with this pick may be used."""
+        if self.out is not None:
+            return pick in self.out
+        return pick not in self.used and not (self.peer and self.spent)
 
     def ticket(self, number: bytes) -> Ticket:
         return Ticket(number, self.sealing.secret(number), self.dies, self.kind, self.peer)
@@ -68,7 +93,7 @@ class _HeldKey:
         """Raises `PeerError`."""
         if len(saved.key) != KEY_SIZE or len(saved.peer) not in (0, _IDENTITY_SIZE):
             raise PeerError("bad saved key")
-        held = cls(saved.key, saved.peer, saved.since)
+        held = cls(saved.key, saved.peer, saved.since, restored=True)
         held.used = {saved.used[at : at + PICK_SIZE] for at in range(0, len(saved.used), PICK_SIZE)}
         return held
 
@@ -84,9 +109,14 @@ class TicketKeys:
         """By peer, oldest first."""
 
     @property
-    def check_keys(self) -> list[bytes]:
-        """What tells the data plane which numbers are worth handing up."""
-        return [held.sealing.check_key for held in self._all()]
+    def check_keys(self) -> tuple[list[bytes], list[bytes]]:
+        """What tells the data plane which numbers are worth handing up: our own keys', and those of the others."""
+        own = [held.sealing.check_key for held in self._own]
+        return own, [held.sealing.check_key for left in self._left.values() for held in left]
+
+    def used(self) -> list[bytes]:
+        """The numbers of all used tickets that are remembered."""
+        return [held.sealing.number_of(pick) for held in self._all() for pick in held.used]
 
     def renew(self, now: float) -> bool:
         """Forget keys that are too old, start a new one when it is time.  True when `check_keys` changed."""
@@ -98,8 +128,9 @@ class TicketKeys:
             if not self._left[peer]:
                 del self._left[peer]
         changed = before != (len(self._own), sum(map(len, self._left.values())))
-        if not self._own or now - self._own[-1].since >= KEY_PERIOD:
+        if not self._own or self._own[-1].spent or now - self._own[-1].since >= KEY_PERIOD:
             self._own.append(_HeldKey(self._entropy.token(KEY_SIZE), b"", now))
+            del self._own[:-OWN_KEYS]
             changed = True
         return changed
 
@@ -108,17 +139,35 @@ class TicketKeys:
         if not self._own:
             raise MisuseError("tickets are made after a key is")
         held = self._own[-1]
-        return held.ticket(held.sealing.number(self._entropy))
+        ticket = held.ticket(held.sealing.number(self._entropy))
+        if held.out is not None:
+            held.out.add(ticket.id[:PICK_SIZE])
+        return ticket
+
+    def void(self, number: bytes) -> None:
+        """Take the ticket of that number no more, though nobody used it."""
+        held = self._maker(number)
+        if held is None:
+            return
+        if held.out is None:
+            held.used.add(number[:PICK_SIZE])
+        else:
+            held.out.discard(number[:PICK_SIZE])
 
     def has_room(self, peer: bytes) -> bool:
         """Whether `peer` may leave a key."""
         return peer in self._left or len(self._left) < MAX_BACKUP_PEERS
 
     def leave(self, peer: bytes, key: bytes, now: float) -> None:
-        """Take tickets that `peer` makes under `key`; its newest two keys count.  Raises `PeerError` on a key that is
-        here already."""
-        if any(held.sealing.key == key for held in self._all()):
-            raise PeerError("key left twice")
+        """Take tickets that `peer` makes under `key`; its newest two keys count.
+
+        A key that it left before stays as it is: our answer to that was lost.  Raises `PeerError` on somebody else's.
+        """
+        for known in self._all():
+            if known.sealing.key == key:
+                if known.peer == peer:
+                    return
+                raise PeerError("key left twice")
         held = self._left.setdefault(peer, [])
         held.append(_HeldKey(key, peer, now))
         del held[:-KEYS_PER_PEER]
@@ -132,16 +181,16 @@ class TicketKeys:
         held = self._maker(number)
         if held is None or not held.since <= now < held.dies:
             return None
-        if number[:PICK_SIZE] in held.used or len(held.used) >= MAX_USED:
-            return None
-        return held.ticket(number)
+        return held.ticket(number) if held.takes(number[:PICK_SIZE]) else None
 
     def use(self, number: bytes) -> bool:
         """Take the ticket of that number no more.  False when none of these keys made it, or it was used."""
-        held = self._maker(number)
-        if held is None or number[:PICK_SIZE] in held.used:
+        held, pick = self._maker(number), number[:PICK_SIZE]
+        if held is None or not held.takes(pick):
             return False
-        held.used.add(number[:PICK_SIZE])
+        held.used.add(pick)
+        if held.out is not None:
+            held.out.discard(pick)
         return True
 
     def save(self) -> bytes:
@@ -181,9 +230,10 @@ class BackupMint:
         self._sealing = SealingKey(key)
         self._entropy = entropy
 
-    def ticket(self, now: float) -> Ticket | None:
-        """A fresh backup ticket for one line of ours; None when the key is no longer held there."""
+    def ticket(self, now: float, again: bytes = b"") -> Ticket | None:
+        """A fresh backup ticket for one line of ours, or that of the number `again`, where this key made it; None when
+        the key is no longer held there."""
         if now >= self.expires:
             return None
-        number = self._sealing.number(self._entropy)
+        number = again if self._sealing.made(again) else self._sealing.number(self._entropy)
         return Ticket(number, self._sealing.secret(number), self.expires, TicketKind.BACKUP)

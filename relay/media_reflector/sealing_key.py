@@ -33,7 +33,10 @@ class SealingKey:
 
     def number(self, entropy: Entropy) -> bytes:
         """A fresh ticket number."""
-        pick = entropy.token(PICK_SIZE)
+        return self.number_of(entropy.token(PICK_SIZE))
+
+    def number_of(self, pick: bytes) -> bytes:
+        """The number that begins with `pick`."""
         return pick + self._check(pick)
 
     def made(self, number: bytes) -> bool:

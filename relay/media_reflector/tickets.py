@@ -58,13 +58,14 @@ class Gate(Protocol):
     """Which first messages are worth handing up; the data plane is one."""
 
     def permit(self, ticket_id: bytes) -> None:
-        """Hand up first messages with this number."""
+        """Hand up first messages with this number, also when it was forbidden before."""
         ...
 
     def forbid(self, ticket_id: bytes) -> None:
-        """No longer."""
+        """No longer, and not because it checks either, for as long as the key is held under which it does."""
         ...
 
-    def check_keys(self, keys: Sequence[bytes]) -> None:
-        """Hand up first messages whose number checks under one of these keys, and no others."""
+    def check_keys(self, own: Sequence[bytes], left: Sequence[bytes]) -> None:
+        """Hand up first messages whose number checks under one of these keys, and no others: under our own, or under
+        what other reflectors left here."""
         ...

@@ -12,13 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.core import Counters, Entropy, MisuseError, PeerError
 from relay.media_reflector.control import Control
-from relay.media_reflector.epochs import EpochChain
-from relay.media_reflector.first_message import first_core, ticket_number
+from relay.media_reflector.first_message import first_core, first_is_authentic, ticket_number
 from relay.media_reflector.forwarding.face import Address, Elsewhere, Expired, Forwarding, Stranger
 from relay.media_reflector.line import NEVER, Line
 from relay.media_reflector.office import TicketOffice
 from relay.media_reflector.tickets import Ticket
-from relay.media_reflector.trunk_handshake import TrunkInitiator
+from relay.media_reflector.trunk_handshake import SlotChains, TrunkInitiator
 from relay.media_reflector.trunk_opening import TrunkAnswer, TrunkCall, answer_trunk
 from relay.media_reflector.trunk_slots import SlotHost, Trunk
 from relay.rtp.cell import RTP_HEADER_SIZE, LinkType
@@ -26,7 +25,12 @@ from relay.rtp.cell import RTP_HEADER_SIZE, LinkType
 TOLD_FOR = 600.0
 """Seconds for which the descriptor goes on naming a trunk that broke: it comes back, mostly."""
 
-_DROPS = ("trunk_unknown_peer", "trunk_refused", "trunk_other_address", "trunk_unproved", "trunk_ahead")
+ANSWER_EVERY = 5.0
+"""Seconds, at least, between two handshakes of one peer.  Each ends its trunk and opens another of up to thousands of
+slots, while a ticket costs that peer a request; who is too early is answered when it says its message again."""
+
+_REFUSALS = ("trunk_unknown_peer", "trunk_refused", "trunk_too_soon")
+_DROPS = (*_REFUSALS, "trunk_other_address", "trunk_unproved", "trunk_ahead")
 _EVENTS = ("trunks_opened", "trunks_ended", "trunk_calls", "trunk_answers", "slots_taken", "no_slot")
 
 
@@ -39,6 +43,8 @@ class _Peer:
     """From its descriptor; empty until that was seen."""
     told_slots: int = 0
     up_at: float = NEVER
+    answered_at: float = NEVER
+    """When its last handshake was answered."""
 
 
 class Trunks:
@@ -190,6 +196,13 @@ class Trunks:
             # Its descriptor was not seen yet; it will ask again.
             self.counters.count("trunk_unknown_peer")
             return True
+        if not first_is_authentic(message, ticket):
+            self.counters.count("trunk_refused")
+            return True
+        if now - peer.answered_at < ANSWER_EVERY:
+            self.counters.count("trunk_too_soon")
+            return True
+        peer.answered_at = now
         try:
             opened = answer_trunk(
                 message, ticket, self._static, peer.static, peer.slots, self._forwarding, self._entropy, now
@@ -244,7 +257,7 @@ class Trunks:
         self._forwarding.forbid(answer.ticket_id)
 
     def _begin_trunk(
-        self, peer: bytes, service: Line, chains: list[EpochChain], proof: Control | None, now: float
+        self, peer: bytes, service: Line, chains: SlotChains, proof: Control | None, now: float
     ) -> None:
         """In place of an earlier one: the far end would not have asked for another if it still had that."""
         assert self._host is not None, "serve comes first"

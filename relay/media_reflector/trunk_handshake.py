@@ -41,9 +41,33 @@ def answer_number(ticket: Ticket) -> bytes:
     return expand(ticket.secret, _ANSWER_NUMBER)[:TICKET_ID_SIZE]
 
 
-def slot_chains(secret: bytes, count: int) -> list[EpochChain]:
-    """One chain of epochs for each slot of a trunk; "up" is from whoever opened the trunk."""
-    return [EpochChain(expand(secret, _SLOT + slot.to_bytes(_COUNT_SIZE))) for slot in range(count)]
+class SlotChains:
+    """One chain of epochs for each slot of a trunk; "up" is from whoever opened the trunk.
+
+    Each is derived when its slot is opened: all at once, thousands would hold up every line of the reflector.  With the
+    last one the secret is forgotten.
+    """
+
+    __slots__ = ("_count", "_next", "_secret")
+
+    def __init__(self, secret: bytes, count: int) -> None:
+        self._secret = secret
+        self._count = count
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Those that were derived among them."""
+        return self._count
+
+    def next(self) -> EpochChain:
+        """The chain of the next slot.  Raises `MisuseError` after the last."""
+        if self._next >= self._count:
+            raise MisuseError("a trunk has no more slots")
+        chain = EpochChain(expand(self._secret, _SLOT + self._next.to_bytes(_COUNT_SIZE)))
+        self._next += 1
+        if self._next == self._count:
+            self._secret = b""
+        return chain
 
 
 def _payload(slots: int, size: int) -> bytes:

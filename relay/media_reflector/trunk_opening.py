@@ -10,14 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.core import Entropy
 from relay.media_reflector.control import Control, Operation
-from relay.media_reflector.epochs import EpochChain
 from relay.media_reflector.first_message import first_core
 from relay.media_reflector.forwarding.face import SLOTS, Address, Forwarding
 from relay.media_reflector.line import Line
 from relay.media_reflector.link import CellSender, cell_timestamp
 from relay.media_reflector.opening import MAX_ANSWERED, OPENING_EXPIRY
 from relay.media_reflector.tickets import Ticket
-from relay.media_reflector.trunk_handshake import TrunkInitiator, TrunkResponder, slot_chains
+from relay.media_reflector.trunk_handshake import SlotChains, TrunkInitiator, TrunkResponder
 from relay.media_reflector.trunk_slots import add_slot, begin_slot
 from relay.rtp.cell import RTP_HEADER_SIZE
 
@@ -57,7 +56,7 @@ class TrunkCall:
 
     def answered(
         self, datagram: bytes, source: Address, now: float
-    ) -> tuple[Line, list[EpochChain], Control] | None:
+    ) -> tuple[Line, SlotChains, Control] | None:
         """(slot 0, the chains of all slots, the proof to say); None when this is no answer to it, or cannot be used.
 
         Only that reflector could make the answer, from what was sent to its address; so cells may go there at once.
@@ -68,11 +67,11 @@ class TrunkCall:
         if result is None:
             return None
         slots, secret = result
-        chains = slot_chains(secret, slots + 1)
-        service = add_slot(self._forwarding, chains[0], self._place, now, begun_here=True)
+        chains = SlotChains(secret, slots + 1)
+        service = add_slot(self._forwarding, chains.next(), self._place, now, begun_here=True)
         if service is None:
             return None
-        sender = CellSender(chains[0].current.up.ssrc, self._entropy)
+        sender = CellSender(service.chain.current.up.ssrc, self._entropy)
         begin_slot(self._forwarding, service, sender, source)
         return service, chains, Control.prove_answer(cell_timestamp(datagram))
 
@@ -87,7 +86,7 @@ class TrunkAnswer:
     """What it repeats of its first message."""
     message: bytes
     service: Line
-    chains: list[EpochChain]
+    chains: SlotChains
     deadline: float
     answered: dict[Address, CellSender] = field(default_factory=dict)
     """As `relay.media_reflector.opening.Opening.answered`."""
@@ -97,7 +96,7 @@ class TrunkAnswer:
         if source not in self.answered:
             if len(self.answered) >= MAX_ANSWERED:
                 return False
-            self.answered[source] = CellSender(self.chains[0].current.down.ssrc, entropy)
+            self.answered[source] = CellSender(self.service.chain.current.down.ssrc, entropy)
         cell = self.answered[source].handshake(self.message)
         return forwarding.send(self.service.slot, cell, source)
 
@@ -130,8 +129,8 @@ def answer_trunk(
     responder = TrunkResponder(message, ticket, static, remote_static)
     agreed = min(slots, responder.wanted)
     answer, secret = responder.answer(agreed, entropy)
-    chains = slot_chains(secret, agreed + 1)
-    service = add_slot(forwarding, chains[0], entropy.below(SLOTS), now, begun_here=False)
+    chains = SlotChains(secret, agreed + 1)
+    service = add_slot(forwarding, chains.next(), entropy.below(SLOTS), now, begun_here=False)
     if service is None:
         return None
     return TrunkAnswer(

@@ -13,8 +13,10 @@ from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.epochs import EpochChain
 from relay.media_reflector.exchange import WAITING_LIMIT
 from relay.media_reflector.forwarding.face import SLOTS, Address, Forwarding
+from relay.media_reflector.free_slots import FreeSlots
 from relay.media_reflector.line import Line
 from relay.media_reflector.link import CellSender
+from relay.media_reflector.trunk_handshake import SlotChains
 from relay.media_reflector.trunk_rekeying import Rekeying
 
 ALIVE_EVERY = 0.5
@@ -84,7 +86,7 @@ class Trunk:
         self,
         peer: bytes,
         service: Line,
-        chains: list[EpochChain],
+        chains: SlotChains,
         forwarding: Forwarding,
         entropy: Entropy,
         host: SlotHost,
@@ -92,7 +94,7 @@ class Trunk:
         *,
         proof: Control | None = None,
     ) -> None:
-        """`service` is slot 0, on which cells leave already; `chains` are those of all slots, its own first.
+        """`service` is slot 0, on which cells leave already; `chains` are those of all slots, its own taken.
 
         `proof`, at the end that opened the trunk, is said until the far end was heard.
         """
@@ -107,6 +109,7 @@ class Trunk:
         self._begun_here = service.begun_here
         self._ended = False
         self._lines = [service]
+        self._free = FreeSlots(host.is_free, entropy)
         self.numbers = {service.number: service}
         """The slots by the data plane's numbers."""
         self._heard = self._watched = now
@@ -132,25 +135,18 @@ class Trunk:
         """
         if not self.up:
             return None
-        ours, theirs = (1, 2) if self._begun_here else (2, 1)
-        slot = self._free_among(self._lines[ours::2]) or self._free_among(self._lines[theirs::2])
+        slot = self._free.draw(1 if self._begun_here else 0)
         if slot is not None:
             self._leaving.pop(slot, None)
             self._asking[slot] = _Asking(code, now, now + JOIN_SOON)
             self._say(slot, Control(Operation.JOIN, code))
         return slot
 
-    def _free_among(self, slots: list[Line]) -> Line | None:
-        start = self._entropy.below(len(slots)) if slots else 0
-        for slot in slots[start:] + slots[:start]:
-            if self._host.is_free(slot):
-                return slot
-        return None
-
     def free(self, slot: Line, code: bytes) -> None:
         """Say LEAVE; the slot may be taken again at once."""
         if not self._ended:
             self._asking.pop(slot, None)
+            self._free.freed(slot)
             leave = Control(Operation.LEAVE, code)
             self._leaving[slot] = leave, LEAVES - 1
             self._say(slot, leave)
@@ -196,6 +192,8 @@ class Trunk:
 
     def watch(self, now: float) -> None:
         """Call it every tenth of a second."""
+        if self.broken:
+            return
         if now - self._watched > STALL:
             self._heard = now
         self._watched = now
@@ -217,6 +215,7 @@ class Trunk:
             self._leaving[slot] = leave, left - 1
             if left <= 1:
                 del self._leaving[slot]
+        self._free.watch()
         self._rekeying.watch(now, self._host.is_free, self._say)
 
     def _open_more(self, now: float) -> None:
@@ -224,7 +223,7 @@ class Trunk:
         address, offset = self._lines[0].address, self._lines[0].slot
         assert address is not None, "slot 0 comes first"
         for number in range(first, min(first + OPENED_AT_ONCE, self.slots + 1)):
-            chain = self._chains[number]
+            chain = self._chains.next()
             slot = add_slot(self._forwarding, chain, offset + number, now, begun_here=self._begun_here)
             if slot is None:
                 # Its SSRC is taken here, by one in some million lines: with other keys it will not be.
@@ -234,6 +233,7 @@ class Trunk:
             begin_slot(self._forwarding, slot, sender, address)
             self._lines.append(slot)
             self.numbers[slot.number] = slot
+            self._free.add(slot, number % 2)
             self._admit(slot, now)
 
     def _admit(self, slot: Line, now: float) -> None:

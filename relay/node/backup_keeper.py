@@ -2,6 +2,10 @@
 
 Tickets are made here and handed to our lines in their cells; the other reflector opens them with the key, and hears
 nothing of who holds one.
+
+The other reflector holds our newest two keys.  Tickets are made under a key once it was confirmed there; until then the
+same key is left again and again, because a fresh one for each answer that was lost would push out the one that is in
+use.
 """
 
 import asyncio
@@ -39,6 +43,8 @@ class BackupKeeper:
         self._entropy = entropy
         self._reference: ReflectorReference | None = None
         self._mint: BackupMint | None = None
+        self._unconfirmed: tuple[bytes, float] | None = None
+        """A key that may have got there, and when it was sent first: it lives there from then on."""
         self._aimed = asyncio.Event()
 
     @property
@@ -46,14 +52,15 @@ class BackupKeeper:
         """Of the backup reflector; empty where none is set."""
         return b"" if self._reference is None else self._reference.identity
 
-    def ticket(self, now: float) -> Ticket | None:
-        """A ticket for one line there, or None while that reflector holds no key of ours."""
-        return None if self._mint is None else self._mint.ticket(now)
+    def ticket(self, now: float, again: bytes = b"") -> Ticket | None:
+        """A ticket for one line there, that of the number `again` where it is of the present key; None while that
+        reflector holds no key of ours."""
+        return None if self._mint is None else self._mint.ticket(now, again)
 
     def aim(self, reference: ReflectorReference | None) -> None:
         """Use this reflector from now on, or none."""
         if reference != self._reference:
-            self._reference, self._mint = reference, None
+            self._reference, self._mint, self._unconfirmed = reference, None, None
             self._aimed.set()
 
     async def run(self) -> None:
@@ -75,11 +82,13 @@ class BackupKeeper:
 
     async def _leave(self, reference: ReflectorReference) -> bool:
         """One try."""
-        key, before = self._entropy.token(_KEY_SIZE), self._clock.monotonic()
         try:
             descriptor = await fetch_descriptor(
                 self._dialer, reference, isolation=self._isolation(), wall=self._clock.wall()
             )
+            if reference != self._reference:
+                return False
+            key, before = self._next_key(self._clock.monotonic())
             await leave_backup_key(
                 self._dialer, descriptor, self._keys.identity_key, key, isolation=self._isolation()
             )
@@ -95,7 +104,18 @@ class BackupKeeper:
             return False
         if reference == self._reference:
             self._mint = BackupMint(key, reference.identity, self._entropy, before)
+            self._unconfirmed = None
         return True
+
+    def _next_key(self, now: float) -> tuple[bytes, float]:
+        """The key to leave and when it was sent first.  One that was never confirmed gives way to a fresh one when it
+        is old, and none that is in use is pushed out by that."""
+        if self._unconfirmed is not None:
+            in_use = self._mint is not None and now < self._mint.expires
+            if in_use or now - self._unconfirmed[1] < LEAVE_EVERY:
+                return self._unconfirmed
+        self._unconfirmed = self._entropy.token(_KEY_SIZE), now
+        return self._unconfirmed
 
     def _isolation(self) -> str:
         return self._entropy.token(8).hex()

@@ -21,7 +21,8 @@ CALLS_ROUNDED = 10
 END_SOONEST = 20.0
 END_LATEST = 60.0
 """Seconds between the last call's end and ours, drawn at random.  All lines end with us, at one moment that the network
-sees, and it must not be that of a hang-up.  The shortest lets every line hear that it should move, and move."""
+sees, and it must not be that of a hang-up.  The shortest lets every line hear that it should move, and move.  What is
+told of the calls is as old as that: a figure that fell at once would tell when somebody hung up."""
 
 _LOOK_EVERY = 0.25
 _TELL_EVERY = 1.0
@@ -59,6 +60,9 @@ class Drain:
         self._entropy = entropy
         self._wished = asyncio.Event()
         self._cut_off = False
+        self._finished = False
+        self._told_calls = 0
+        self._tell_anew_at = 0.0
 
     @property
     def begun(self) -> bool:
@@ -68,6 +72,7 @@ class Drain:
         """From now on no new lines.  May be called again."""
         if not self._wished.is_set():
             self._reflector.drain()
+            self._look(self._clock.monotonic())
             self._wished.set()
 
     async def wished(self) -> None:
@@ -87,15 +92,20 @@ class Drain:
         if self._lines():
             # Drawn whether or not a call was up when the wish came: its length must not tell that either.
             await asyncio.sleep(self._entropy.uniform(END_SOONEST, END_LATEST))
+        self._finished = True
 
     def progress(self) -> dict[str, object]:
-        """How far it is, for whoever asked: calls rounded down to tens."""
+        """How far it is, for whoever asked, as often as they like: calls rounded down to tens, as they were some time
+        ago; `finished` when `finish` returned, and not when the last call did."""
+        now = self._clock.monotonic()
+        if now >= self._tell_anew_at:
+            self._look(now)
+        return {"event": "draining", "calls": self._told_calls, "finished": self._finished}
+
+    def _look(self, now: float) -> None:
         calls = self._calls()
-        return {
-            "event": "draining",
-            "calls": calls - calls % CALLS_ROUNDED,
-            "finished": self._reflector.drained,
-        }
+        self._told_calls = calls - calls % CALLS_ROUNDED
+        self._tell_anew_at = now + self._entropy.uniform(END_SOONEST, END_LATEST)
 
     def result(self) -> dict[str, object]:
         """The last word, when `finish` has returned."""

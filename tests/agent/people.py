@@ -20,6 +20,7 @@ from relay.agent.contacts import Whereabouts
 from relay.agent.events import Value
 from relay.agent.flows import Flows
 from relay.agent.inbox import PAUSE
+from relay.agent.line import _NEVER_OPEN
 from relay.agent.meeting import Meeting, choose_meeting
 from relay.agent.phone import Answered, IncomingInvite, PhoneCall
 from relay.agent.reflectors import ReflectorPool
@@ -30,7 +31,6 @@ from relay.media_reflector import (
     LineClient,
     LineEvent,
     LineLost,
-    LossCause,
     Reflector,
     ReflectorKeys,
     Ticket,
@@ -83,10 +83,6 @@ class MemoryPool:
         if self.world.site.gone:
             raise TransportUnavailable("no ticket for the reflector")
         return self.take(name)
-
-    def known(self, identity: bytes) -> Descriptor | None:
-        found = [site.descriptor for site in self.world.sites if site.keys.public_identity == identity]
-        return found[0] if found and self.accepts_backup else None
 
     def backup(self, name: str) -> Descriptor | None:
         there = self.accepts_backup and len(self.world.sites) > 1
@@ -142,7 +138,7 @@ class MemoryLine:
 
     def deliver(self, events: list[LineEvent]) -> None:
         for event in events:
-            if isinstance(event, LineLost) and event.cause in (LossCause.UNANSWERED, LossCause.BUSY):
+            if isinstance(event, LineLost) and event.cause in _NEVER_OPEN:
                 self.lost = True
             self._on_event(event)
 

@@ -262,6 +262,23 @@ async def test_a_line_follows_this_machine_to_another_address(
         assert line._left == set()
 
 
+async def test_a_line_that_is_not_open_yet_ends_with_the_address_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[LineEvent] = []
+    receiver = Receiver()
+    line = make(receiver, tmp_path, local_address="", on_event=events.append)
+    monkeypatch.setattr("relay.agent.line.source_address", lambda reflector: "127.0.0.2")
+    await asyncio.wait_for(line.run(), 5.0)
+    (lost,) = events
+    assert isinstance(lost, LineLost)
+    assert lost.cause is LossCause.MOVED
+    cells = receiver.take()
+    assert len(cells) > 20
+    assert {host for _, (host, _) in cells} == {"127.0.0.1"}, "not one cell from the other address"
+    receiver.endpoint.close()
+
+
 async def test_an_address_that_was_set_by_hand_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,10 +289,11 @@ async def test_an_address_that_was_set_by_hand_is_kept(
         task = asyncio.create_task(line.run())
         await asyncio.sleep(0.5)
         monkeypatch.setattr(echo.transport, "sendto", lambda cell, destination: None, raising=False)
-        await asyncio.sleep(1.8)
+        async with asyncio.timeout(10):
+            while not events or not isinstance(events[-1], LineLost):
+                await asyncio.sleep(0.05)
         assert line.client.counters["moves"] == 0
         assert {source for _, source in echo.sources} == {"127.0.0.1"}
-        assert [type(event) for event in events][-1] is LineLost
         line.release()
         await asyncio.wait_for(task, 5.0)
 

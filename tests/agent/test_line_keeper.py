@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,32 @@ def test_an_outage_of_one_s_own_moves_nothing_for_good(tmp_path: Path, seconds: 
             await end(world, calls)
 
     scenario()
+
+
+@in_virtual_time
+async def test_no_ticket_is_shown_on_the_wire_twice(tmp_path: Path) -> None:
+    """A line that is lost twice, and heard again each time, has come to its reflector and to the backup each time."""
+    async with open_world(tmp_path) as world:
+        world.add_backup()
+        calls = await talk_long(world)
+        begun: list[bytes] = []
+
+        class Recorded(LineClient):
+            def __init__(self, descriptor: Descriptor, ticket: Ticket, *others: Any, **named: Any) -> None:
+                begun.append(ticket.id)
+                super().__init__(descriptor, ticket, *others, **named)
+
+        patch = pytest.MonkeyPatch()
+        patch.setattr("relay.agent.line_keeper.LineClient", Recorded)
+        for _ in range(3):
+            world.severed = lambda one: one in lines_of(world.alice)
+            await asyncio.sleep(4.8)
+            world.severed = lambda one: False
+            await asyncio.sleep(SETTLED)
+        patch.undo()
+        assert len(begun) >= 4
+        assert len(set(begun)) == len(begun)
+        await end(world, calls)
 
 
 @in_virtual_time

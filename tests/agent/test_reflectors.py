@@ -426,3 +426,39 @@ async def test_a_meeting_is_at_a_guard_in_common_else_over_a_trunk_else_nowhere(
         assert pool.trunk(one.id, hers.id) == hers.keys.public_identity
         assert pool.trunk(one.id, "0" * 32) is None
         assert pool.trunk(hers.id, one.id) is None
+
+
+# -- where a line goes on ----------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_ticket_that_is_on_its_way_is_waited_for(state: StateDirectory) -> None:
+    guard = Service("a" * 56)
+    dialer, pool = Dialer(guard), pool_of(state, guard)
+    async with running(pool, dialer):
+        await asyncio.sleep(30.0)
+        pool.distrust(guard.id)
+        with pytest.raises(TransportUnavailable):
+            pool.take(guard.id)
+        descriptor, ticket = await pool.take_soon(guard.id, 20.0)
+        assert descriptor.reference == guard.reference
+        assert guard.office.find(ticket.id, CLOCK.monotonic()) is not None
+        dialer.gone.add(guard.reference.onion)
+        pool.distrust(guard.id)
+        began = CLOCK.monotonic()
+        with pytest.raises(TransportUnavailable):
+            await pool.take_soon(guard.id, 20.0)
+        assert CLOCK.monotonic() - began == pytest.approx(20.0)
+
+
+@in_virtual_time
+async def test_a_ticket_can_be_fetched_where_none_is_kept(state: StateDirectory) -> None:
+    guard, backup = Service("a" * 56), Service("b" * 56)
+    guard.says = {"backup": str(backup.reference)}
+    pool = pool_of(state, guard, backup)
+    async with running(pool, Dialer(guard, backup)):
+        await asyncio.sleep(60.0)
+        descriptor = pool.backup(guard.id)
+        assert descriptor is not None
+        ticket = await pool.fetch_at(descriptor)
+        assert backup.office.find(ticket.id, CLOCK.monotonic()) is not None

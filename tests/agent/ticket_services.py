@@ -21,7 +21,7 @@ class OpenGate:
     def forbid(self, ticket_id: bytes) -> None:
         pass
 
-    def check_keys(self, keys: object) -> None:
+    def check_keys(self, own: object, left: object) -> None:
         pass
 
 

@@ -35,6 +35,22 @@ def test_the_schedule_is_hkdf_over_all_secrets_and_the_transcript() -> None:
     assert root.call_keys(TRANSCRIPT, caller=False).receive == expected
 
 
+def test_where_the_lines_meet_again_both_ends_know_and_nobody_else() -> None:
+    root = AnswerSecret.derive(SECRETS, TRANSCRIPT)
+    caller, callee = root.call_keys(TRANSCRIPT, caller=True), root.call_keys(TRANSCRIPT, caller=False)
+    one, other = bytes(32), b"\1" * 32
+    assert caller.join_code(one) == callee.join_code(one)
+    assert len(caller.join_code(one)) == 16
+    assert caller.join_code(one) != caller.join_code(other), "codes of two reflectors have nothing in common"
+    again = _hkdf(TRANSCRIPT, b"".join(SECRETS), b"bayonne call meets again\x00" + TRANSCRIPT, 32)
+    assert (
+        caller.join_code(one)
+        == hmac.digest(again, b"bayonne call meets again\x00" + one + b"\1", "sha256")[:16]
+    )
+    stranger = AnswerSecret.derive((b"\xff" * 32, *SECRETS[1:]), TRANSCRIPT)
+    assert stranger.call_keys(TRANSCRIPT, caller=True).join_code(one) != caller.join_code(one)
+
+
 def test_every_secret_counts() -> None:
     keys = {AnswerSecret.derive(SECRETS, TRANSCRIPT).answer_key()}
     for position in range(len(SECRETS)):

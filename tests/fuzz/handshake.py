@@ -30,7 +30,7 @@ class _Gate:
     def forbid(self, ticket_id: bytes) -> None:
         pass
 
-    def check_keys(self, keys: object) -> None:
+    def check_keys(self, own: object, left: object) -> None:
         pass
 
 

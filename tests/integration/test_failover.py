@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from relay.agent.reflectors import reflector_id
-from relay.lab.audio import compare
+from relay.lab.audio import Sound, compare
 from relay.media_reflector import LineClient, ReflectorReference
 from tests.integration.test_reflector_process import Manager
 from tests.integration.world import Person, World, open_world
@@ -33,8 +33,13 @@ pytestmark = [
 START = 90.0
 TALK = 6.0
 """Seconds of speech before the reflector is killed and after the call goes on."""
-WITHIN = 5.0
-"""Seconds from the kill to the other end's voice, at both ends."""
+WITHIN = 6.0
+"""Seconds from the kill to the other end's voice, at both ends: 4.5 at most by design, and this machine also runs five
+tors and two phones.  `make failover` measures it on lines alone."""
+RESTARTED_WITHIN = 8.0
+"""The same where the reflector comes back: that takes as long as a process of Python takes to start."""
+KEY_SECONDS = 6.0
+"""In which a reflector leaves a key at its backup, over Tor: lines that open before get their tickets much later."""
 LEAST = 0.6
 """Correlation of what was said and what was heard; over 0.9 on a machine that does nothing else."""
 
@@ -137,6 +142,12 @@ async def scene(private_network: Path, tmp_path_factory: pytest.TempPathFactory)
             one.end()
 
 
+def cut(sound: Sound, begin: float, end: float) -> Sound:
+    """What was said between two moments: over another reflector it may take longer to the ear."""
+    first, last = (max(0, round((moment - sound.start) * sound.rate)) for moment in (begin, end))
+    return Sound(sound.samples[first:last], sound.rate, sound.start + first / sound.rate)
+
+
 async def until_handed(scene: Scene, *, backup: bool) -> None:
     """Until both lines hold what they need to come back, or to go on elsewhere."""
     async with asyncio.timeout(70):
@@ -145,7 +156,7 @@ async def until_handed(scene: Scene, *, backup: bool) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def goes_on(scene: Scene, dialled: float, killed: float, where: str) -> None:
+async def goes_on(scene: Scene, dialled: float, killed: float, where: str, within: float) -> None:
     """The call goes on after `killed`, and both hear what the other says, as they did before."""
     clock = scene.world.clock
     again = {}
@@ -153,7 +164,7 @@ async def goes_on(scene: Scene, dialled: float, killed: float, where: str) -> No
         told = await person.told.wait_for("heard-again", timeout=15, after=killed)
         again[person.name] = told.at - killed
     print(f"heard again after {', '.join(f'{seconds:.2f} s' for seconds in again.values())}")
-    assert max(again.values()) < WITHIN
+    assert max(again.values()) < within
     back = killed + max(again.values()) + 0.3
     await asyncio.sleep(max(0.0, back + TALK - clock.monotonic()))
     for person in scene.people:
@@ -165,7 +176,7 @@ async def goes_on(scene: Scene, dialled: float, killed: float, where: str) -> No
         assert spoken is not None
         assert heard is not None
         for words, between in (("before", (dialled, killed - 0.5)), ("after", (back, ended))):
-            found = compare(spoken, heard, between=between)
+            found = compare(cut(spoken, *between), heard)
             assert found is not None, f"nothing was heard {words}"
             print(f"{words}: {found.correlation} over {found.compared_seconds} s, {found.delay_ms} ms")
             assert found.correlation > LEAST
@@ -192,15 +203,19 @@ async def test_a_reflector_killed_and_started_again_keeps_its_calls(scene: Scene
     killed = scene.world.clock.monotonic()
     host.kill()
     host.start()
-    await goes_on(scene, dialled, killed, "at the same reflector")
+    await goes_on(scene, dialled, killed, "at the same reflector", RESTARTED_WITHIN)
     await part(scene, dialled)
     await asyncio.to_thread(host.manager.wait_for, "READY=1", START)
 
 
 async def test_a_reflector_killed_for_good_leaves_its_calls_to_its_backup(scene: Scene) -> None:
     first, second = scene.reflectors
-    for one, other in ((first, second), (second, first)):
-        more = f'backup = "{other.reference}"\npeers = ["{other.reference}"]'
+    pairs = ((first, second), (second, first))
+    # Who is to take a key has to know first from whom: else the next try is seconds later.
+    for one, other in pairs:
+        await asyncio.to_thread(one.reload, f'peers = ["{other.reference}"]')
+    for one, other in pairs:
+        more = f'peers = ["{other.reference}"]\nbackup = "{other.reference}"'
         await asyncio.to_thread(one.reload, more)
     for person in scene.people:
         # Descriptors of before know of no backup.
@@ -210,13 +225,14 @@ async def test_a_reflector_killed_for_good_leaves_its_calls_to_its_backup(scene:
         async with asyncio.timeout(60):
             while len(person.agent._pool.ready()) < 2:  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.2)
+    await asyncio.sleep(KEY_SECONDS)
     dialled = await scene.world.connect()
     await asyncio.sleep(TALK)
     await until_handed(scene, backup=True)
     host = scene.hosting()
     killed = scene.world.clock.monotonic()
     host.kill()
-    await goes_on(scene, dialled, killed, "at its backup")
+    await goes_on(scene, dialled, killed, "at its backup", WITHIN)
     await part(scene, dialled)
     assert host.process is not None
     assert host.process.poll() is not None, "and nobody started it again"

@@ -90,7 +90,7 @@ async def test_a_far_reflector_that_dies_ends_the_call_with_a_reason_and_the_tru
     await asyncio.gather(bobs.task, return_exceptions=True)
     ended = await world.alice.told.wait_for("call-ended", timeout=10, after=dialled)
     assert "trunk" in str(ended.fields["reason"])
-    assert ended.at - killed < 6.0
+    assert ended.at - killed < 10.0
     assert not alices.trunk_is_up
     async with contextlib.AsyncExitStack() as stack:
         world.reflectors.remove(bobs)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.core import MisuseError
-from relay.media_reflector import LineLost
+from relay.media_reflector import LineHeard, LineLost, LossCause
 from relay.media_reflector.client import LOST_AFTER, OPENING_TIMEOUT
 from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.link import CellSender
@@ -157,6 +157,28 @@ def test_silence_counts_from_the_first_cell_or_the_last_one_heard(world: World) 
     assert alice.line.silence(world.now) == 0.0
 
 
+def test_a_handshake_does_not_move_to_another_network(world: World) -> None:
+    """Whoever watches both would see one SSRC, one ticket number and one ciphertext."""
+    alice = world.agent("alice")
+    world.loses = lambda cell, to_reflector: True
+    world.run(0.1)
+    sent = len(alice.sent)
+    assert sent > 3
+    alice.move("elsewhere")
+    world.run(0.5)
+    assert len(alice.sent) == sent
+    assert alice.line.closed
+    assert alice.line.lost
+    (lost,) = alice.line.events()
+    assert isinstance(lost, LineLost)
+    assert lost.cause is LossCause.MOVED
+    assert "address" in lost.reason
+    alice.line.move()
+    assert alice.line.events() == [], "once"
+    with pytest.raises(MisuseError):
+        alice.line.next_cell(world.now)
+
+
 def test_closing_during_the_handshake(world: World) -> None:
     line = world.client()
     line.next_cell(world.now)
@@ -177,3 +199,17 @@ def test_misuse(world: World) -> None:
     line.next_cell(world.now)
     with pytest.raises(MisuseError):
         line.next_cell(world.now)
+
+
+def test_a_line_that_is_heard_again_says_so_each_time(world: World) -> None:
+    alice, _ = world.crossed_pair()
+    for _ in range(2):
+        before = len(alice.events)
+        world.loses = lambda cell, to_reflector: True
+        world.run(LOST_AFTER + 0.3)
+        assert alice.line.lost
+        world.loses = lambda cell, to_reflector: False
+        world.run(1.0)
+        assert not alice.line.lost
+        told = [type(event) for event in alice.events[before:] if isinstance(event, LineLost | LineHeard)]
+        assert told == [LineLost, LineHeard]

@@ -7,9 +7,10 @@ from typing import Any
 from relay.core import Counters, SeededEntropy
 from relay.media_reflector import BackupReceived, ResumptionReceived
 from relay.media_reflector.control import Control, Operation
-from relay.media_reflector.handouts import EVENTS, HAND_OUTS_AT_ONCE, REPEAT, HandOuts
+from relay.media_reflector.handouts import EVENTS, HAND_OUTS_AT_ONCE, REPEAT, RESUMED, HandOuts
 from relay.media_reflector.line import Line
 from relay.media_reflector.resumption import BackupMint
+from relay.media_reflector.succession import Succession
 from relay.media_reflector.tickets import Ticket, TicketKind
 
 World = Any
@@ -27,7 +28,7 @@ def test_a_line_gets_a_resumption_ticket_soon_and_another_one_in_case_it_was_los
     world.run(70.0)
     tickets = [event.ticket for event in alice.events if isinstance(event, ResumptionReceived)]
     assert len(tickets) == 2
-    assert len({ticket.id for ticket in tickets}) == 2
+    assert len({ticket.id for ticket in tickets}) == 1, "the same one: a second would open a second line"
     assert alice.line.backup is None
 
 
@@ -59,16 +60,25 @@ def test_a_mint_whose_key_is_gone_hands_out_nothing(make_world: type) -> None:
 class Office:
     """As many tickets as anybody wants."""
 
-    def resumption(self, now: float) -> Ticket:
-        return Ticket(bytes(16), bytes(32), now + 7200.0)
+    def __init__(self) -> None:
+        self.made = 0
+
+    def resumption(self, now: float, again: bytes = b"") -> Ticket:
+        self.made += not again
+        return Ticket(again or self.made.to_bytes(16), bytes(32), now + 7200.0)
+
+    def void(self, ticket_id: bytes) -> None:
+        pass
 
 
 @dataclass
 class Backup:
     identity: bytes = IDENTITY
+    made: int = 0
 
-    def ticket(self, now: float) -> Ticket:
-        return Ticket(bytes(16), bytes(32), now + 7200.0)
+    def ticket(self, now: float, again: bytes = b"") -> Ticket:
+        self.made += not again
+        return Ticket(again or self.made.to_bytes(16), bytes(32), now + 7200.0)
 
 
 class Bench:
@@ -76,9 +86,12 @@ class Bench:
 
     def __init__(self, lines: int) -> None:
         self.said: list[tuple[float, Line, Operation]] = []
+        self.numbers: list[bytes] = []
         self.now = 1000.0
         self.entropy = SeededEntropy("hand-outs")
-        self.hand_outs = HandOuts(Office(), self.entropy, Counters(EVENTS), self._say)  # type: ignore[arg-type]
+        office: Any = Office()
+        succession = Succession(office)
+        self.hand_outs = HandOuts(office, succession, self.entropy, Counters(EVENTS), self._say)
         self.hand_outs.backup = Backup()
         self.lines = [Line(number, 0, None) for number in range(lines)]  # type: ignore[arg-type]
         for line in self.lines:
@@ -86,6 +99,7 @@ class Bench:
 
     def _say(self, line: Line, control: Control) -> bool:
         self.said.append((self.now, line, control.operation))
+        self.numbers.append(control.ticket(self.now).id)
         return True
 
     def run(self, seconds: float) -> None:
@@ -105,6 +119,21 @@ def test_after_two_pairs_they_come_every_twenty_to_thirty_minutes() -> None:
         assert len(gaps) >= 6
     pairs = zip(times[Operation.RESUMPTION], times[Operation.BACKUP], strict=False)
     assert all(0.5 < backup - resumption < 4.5 for resumption, backup in pairs)
+    first = bench.numbers[:4]
+    assert first[:2] == first[2:], "the second pair is the first one again"
+    assert len(set(bench.numbers[::2])) == len(times[Operation.RESUMPTION]) - 1, "then fresh ones"
+    assert len(set(bench.numbers[1::2])) == len(times[Operation.BACKUP]) - 1
+
+
+def test_a_line_that_takes_the_place_of_another_gets_its_tickets_later_and_no_other_backup_ticket() -> None:
+    bench = Bench(0)
+    line, before = (Line(number, 0, None) for number in range(2))  # type: ignore[arg-type]
+    line.predecessor, line.spare = before, b"handed before.16"
+    bench.hand_outs.opened(line, bench.now)
+    begun = bench.now
+    bench.run(200.0)
+    assert RESUMED[0] - 1 < bench.said[0][0] - begun < RESUMED[1] + 1
+    assert [bench.numbers[1], bench.numbers[3]] == [b"handed before.16"] * 2
 
 
 def test_lines_that_opened_together_are_served_apart_and_never_many_at_once() -> None:

@@ -53,8 +53,8 @@ class Gate:
     def forbid(self, ticket_id: bytes) -> None:
         self.permitted.discard(ticket_id)
 
-    def check_keys(self, keys: Sequence[bytes]) -> None:
-        self.keys = list(keys)
+    def check_keys(self, own: Sequence[bytes], left: Sequence[bytes]) -> None:
+        self.keys = [*own, *left]
 
 
 def _office(capacity: int = 10, gate: Gate | None = None, seed: int = 1) -> TicketOffice:

@@ -1,5 +1,6 @@
 """Opening a line among enemies: counted, dropped, bounded, and never louder than what was said to it."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.core import SeededEntropy
-from relay.media_reflector import LineLost, LossCause
+from relay.media_reflector import LineLost, LossCause, Ticket
 from relay.media_reflector.first_message import MESSAGE_SIZE
 from relay.media_reflector.forwarding.face import SLOTS, TICKET_ID_SIZE
 from relay.media_reflector.handshake import AgentHandshake, answer_handshake
@@ -54,7 +55,7 @@ def test_an_opening_that_is_never_proved_expires(world: World) -> None:
     assert world.reflector.occupancy.opening == 0
     assert world.count("openings_expired") == 1
     assert world.forwarding.lines == 0
-    assert sum(world.reflector._slots._lines) == 0
+    assert sum(world.reflector._openings._slots._lines) == 0
     world.emit(alice)
     assert world.count("no_ticket") == world.count("handshake_refused") == 0, "its number is forbidden again"
 
@@ -80,7 +81,7 @@ def test_slots_spread_the_lines(make_world: type) -> None:
     for number in range(100):
         world.agent(f"agent {number}", slot=number % 20)
     world.run(0.2)
-    sizes = world.reflector._slots._lines
+    sizes = world.reflector._openings._slots._lines
     assert sum(sizes) == 100
     assert max(sizes) <= 3 * 100 / SLOTS
 
@@ -229,16 +230,17 @@ def test_a_first_message_replayed_after_opening_opens_and_sends_nothing(world: W
 def test_a_first_message_replayed_after_the_line_ended_opens_nothing(world: World) -> None:
     alice = world.agent("alice")
     world.run(5.0)
-    # A resumption ticket's number goes on to pass the data plane, until its key is gone.
+    # A resumption ticket's number would pass the check until its key is gone.
     again = world.agent("again", slot=8, ticket=alice.line.resumption)
     world.run(0.5)
     assert again.line.opened
     again.line.close()
     world.run(0.5)
     world.stray.clear()
+    before = world.count("unknown_ssrc")
     world.receive(again.sent[0][1], "again")
     world.run(0.1)
-    assert world.count("no_ticket") == 1
+    assert world.count("unknown_ssrc") == before + 1, "nobody but the data plane ever sees it"
     assert world.stray == []
     assert world.reflector.occupancy.lines == 1
 
@@ -312,7 +314,12 @@ def _load(world: World) -> None:
 
 def test_under_load_spoofed_sources_cause_no_key_exchange(make_world: type, exchanges: list[bytes]) -> None:
     world: World = make_world(capacity=10_000)
-    clients = [world.client() for _ in range(HANDSHAKES_AT_EASE + 100)]
+    world.reflector.watch(world.now)
+    # Of two kinds, because there are not so many places for one.
+    clients = [
+        world.client(world.office.resumption(world.now) if number % 2 else None)
+        for number in range(HANDSHAKES_AT_EASE + 100)
+    ]
     for number, line in enumerate(clients):
         world.receive(line.next_cell(world.now), f"spoofed {number}")
         if number % 60 == 59:
@@ -460,3 +467,56 @@ def test_a_handshake_that_nobody_answers_tells_so(world: World) -> None:
     (lost,) = [event for event in alice.events if isinstance(event, LineLost)]
     assert lost.cause is LossCause.UNANSWERED
     assert "handshake" in lost.reason
+
+
+def _drowned(world: World, tickets: list[Ticket], ticket: Ticket) -> None:
+    """At the beginning of each tick somebody says many numbers; meanwhile an honest agent opens a line."""
+    honest = world.agent("honest", ticket=ticket)
+    said = itertools.cycle(tickets)
+    header = pack_header(111, 0, 0, 1)
+    for _ in range(1000):
+        if world.steps % SLOTS == 1:
+            batch = [
+                (header + next(said).id + bytes(MESSAGE_SIZE - TICKET_ID_SIZE), world.place("mallory"))
+                for _ in range(200)
+            ]
+            world.forwarding.receive(batch, world.now)
+            world.reflector.handle(world.forwarding.upcalls(), world.now)
+        world.step()
+    assert honest.line.opened
+
+
+def test_whoever_holds_many_tickets_of_one_kind_keeps_nobody_out_who_has_another(world: World) -> None:
+    world.reflector.watch(world.now)
+    _drowned(world, [world.office.resumption(world.now) for _ in range(4000)], world.ticket())
+    assert world.count("stranger_limited") > 1000
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_whoever_used_many_tickets_keeps_nobody_out(world: World, restarted: bool) -> None:
+    """A used number passes the check of its key for up to two hours, and nobody may open a line with it."""
+    world.reflector.watch(world.now)
+    used = [world.office.resumption(world.now) for _ in range(4000)]
+    for ticket in used:
+        world.office.use(ticket.id, world.now)
+        # As when the line is open.
+        world.forwarding.forbid(ticket.id)
+    unused = world.office.resumption(world.now)
+    if restarted:
+        keys = world.office.sealing_keys()
+        world.start()
+        assert world.office.restore(keys)
+    _drowned(world, used, unused)
+    assert world.count("stranger_limited") == 0
+
+
+def test_a_number_that_opened_a_line_is_not_handed_up_again(world: World) -> None:
+    world.reflector.watch(world.now)
+    alice = world.agent("alice", ticket=world.office.resumption(world.now))
+    world.run(1.0)
+    assert alice.line.opened
+    first = alice.sent[0][1]
+    before = world.count("strangers_received")
+    # Under another SSRC, because the line has its own.
+    world.receive(first[:8] + bytes(4) + first[12:], "mallory")
+    assert world.count("strangers_received") == before

@@ -11,6 +11,7 @@ from relay.media_reflector.resumption import (
     KEY_LIFETIME,
     KEY_PERIOD,
     MAX_BACKUP_PEERS,
+    OWN_KEYS,
     BackupMint,
     TicketKeys,
 )
@@ -135,11 +136,20 @@ def test_only_the_newest_two_keys_of_a_peer_count() -> None:
     assert found == [False, True, True]
 
 
-def test_a_key_is_left_once() -> None:
+def test_a_key_is_one_peers_and_left_again_it_stays_what_it_was() -> None:
     keys = _keys()
-    keys.leave(PEER, KEY, 0.0)
-    with pytest.raises(PeerError, match="twice"):
-        keys.leave(PEER, KEY, 1.0)
+    keys.leave(PEER, bytes(32), 0.0)
+    keys.leave(PEER, KEY, 1.0)
+    for now in (2.0, 3.0):
+        keys.leave(PEER, KEY, now)
+    ticket = BackupMint(bytes(32), b"i" * 32, SeededEntropy("mint"), 0.0).ticket(4.0)
+    assert ticket is not None
+    assert keys.find(ticket.id, 5.0) is not None, "the key before was not pushed out"
+    ticket = BackupMint(KEY, b"i" * 32, SeededEntropy("mint"), 1.0).ticket(4.0)
+    assert ticket is not None
+    found = keys.find(ticket.id, 5.0)
+    assert found is not None
+    assert found.expires == 1.0 + KEY_LIFETIME, "nor does it live longer"
     with pytest.raises(PeerError, match="twice"):
         keys.leave(b"q" * 32, KEY, 1.0)
 
@@ -148,9 +158,9 @@ def test_peers_keys_are_forgotten_after_two_hours_or_with_the_peer() -> None:
     keys = _keys()
     keys.leave(PEER, KEY, 0.0)
     keys.leave(b"q" * 32, bytes(32), 0.0)
-    before = len(keys.check_keys)
+    before = len(keys.check_keys[1])
     keys.keep_peers([PEER])
-    assert len(keys.check_keys) == before - 1
+    assert len(keys.check_keys[1]) == before - 1
     assert keys.renew(KEY_LIFETIME)
     ticket = BackupMint(KEY, b"i" * 32, SeededEntropy(1), 0.0).ticket(1.0)
     assert ticket is not None
@@ -170,15 +180,80 @@ def test_there_are_never_more_check_keys_than_the_data_plane_takes() -> None:
     assert peers == MAX_BACKUP_PEERS
     assert keys.has_room(bytes(32)), "who has a key here may leave the next"
     keys.renew(KEY_PERIOD)
-    assert len(keys.check_keys) == MAX_CHECK_KEYS
+    own, left = keys.check_keys
+    assert len(own) == 2
+    assert OWN_KEYS + len(left) == MAX_CHECK_KEYS
 
 
-def test_a_key_of_which_too_many_were_used_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_uses_many_tickets_makes_none_of_the_others_void(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumption, "MAX_USED", 3)
     keys = _keys()
-    tickets = [keys.mint(0.0) for _ in range(5)]
-    opened = [ticket for ticket in tickets if keys.find(ticket.id, 1.0) and keys.use(ticket.id)]
+    for _ in range(3):
+        honest = keys.mint(0.0)
+        greedy = [keys.mint(0.0) for _ in range(3)]
+        assert all(keys.use(ticket.id) for ticket in greedy)
+        assert keys.find(honest.id, 1.0) == honest
+        assert keys.renew(1.0), "the next key begins early"
+        assert keys.find(honest.id, 1.0) == honest
+        later = keys.mint(1.0)
+        assert not keys._own[-2].sealing.made(later.id)
+        assert keys.use(honest.id)
+
+
+def test_there_are_never_more_own_keys_than_the_data_plane_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resumption, "MAX_USED", 1)
+    keys = _keys()
+    for number in range(10):
+        assert keys.use(keys.mint(number).id)
+        keys.renew(number)
+        assert len(keys._own) <= OWN_KEYS
+    assert len(keys._own) == OWN_KEYS
+
+
+def test_a_peers_key_of_which_too_many_were_used_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumption, "MAX_USED", 3)
+    keys = _keys()
+    keys.leave(PEER, KEY, 0.0)
+    mint = BackupMint(KEY, b"i" * 32, SeededEntropy("mint"), 0.0)
+    tickets = [mint.ticket(0.0) for _ in range(5)]
+    opened = [one for one in tickets if one and keys.find(one.id, 1.0) and keys.use(one.id)]
     assert len(opened) == 3
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_ticket_that_was_made_void_opens_nothing(restarted: bool) -> None:
+    keys = _keys()
+    ticket, other = keys.mint(0.0), keys.mint(0.0)
+    if restarted:
+        saved, keys = keys.save(), TicketKeys(SeededEntropy("another process"))
+        assert keys.restore(saved)
+    keys.void(ticket.id)
+    keys.void(bytes(16))
+    assert keys.find(ticket.id, 1.0) is None
+    assert not keys.use(ticket.id)
+    assert keys.find(other.id, 1.0) == other
+
+
+def test_voiding_leaves_nothing_behind() -> None:
+    """Lines come and go all day; only what was used has to be remembered."""
+    keys = _keys()
+    for _ in range(50):
+        keys.void(keys.mint(0.0).id)
+    assert not keys._own[-1].used
+    assert not keys._own[-1].out
+
+
+def test_a_backup_ticket_can_be_handed_out_again_while_its_key_is_the_present_one() -> None:
+    mint = BackupMint(KEY, b"i" * 32, SeededEntropy("mint"), 0.0)
+    first = mint.ticket(1.0)
+    assert first is not None
+    assert mint.ticket(2.0, first.id) == first
+    other = BackupMint(bytes(32), b"i" * 32, SeededEntropy("other"), 0.0)
+    fresh = other.ticket(2.0, first.id)
+    assert fresh is not None
+    assert fresh.id != first.id
 
 
 @settings(max_examples=50, deadline=None)
@@ -208,4 +283,4 @@ def test_whatever_happens_a_ticket_opens_at_most_once_and_never_late(steps: list
             case _:
                 now += entropy.uniform(1.0, 2000.0)
         keys.renew(now)
-        assert len(keys.check_keys) <= 2
+        assert len(keys.check_keys[0]) <= 2

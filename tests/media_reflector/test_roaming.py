@@ -201,16 +201,6 @@ def test_a_move_to_where_nobody_answers_ends_the_line(world: World) -> None:
     assert [event.cause for event in alice.events if isinstance(event, LineLost)] == [LossCause.SILENT]
 
 
-def test_a_move_while_the_handshake_runs_just_goes_on(world: World) -> None:
-    alice = world.agent("alice")
-    world.loses = lambda cell, to_reflector: not to_reflector and alice.place == "alice"
-    world.run(0.1)
-    alice.move("cafe")
-    world.run(0.3)
-    assert alice.line.opened
-    assert world.reflector.occupancy.lines == 1
-
-
 # An address that changes behind the agent's back.
 
 

@@ -9,11 +9,14 @@ import pytest
 
 from relay.media_reflector import LineCrossed, trunk_slots
 from relay.media_reflector.control import Control, Operation
+from relay.media_reflector.forwarding import face
 from relay.media_reflector.forwarding.face import Forwarding, pack_address
+from relay.media_reflector.line import Line
 from relay.media_reflector.link import CellSender
-from relay.media_reflector.trunk import TOLD_FOR
+from relay.media_reflector.trunk import ANSWER_EVERY, TOLD_FOR
 from relay.media_reflector.trunk_slots import SILENT_AFTER
 from relay.rtp.cell import BODY_SIZE, LinkType
+from tests.media_reflector.forwarding.planes import make_forwarding
 from tests.media_reflector.two_reflectors import CODE, OTHER_CODE, Pair, Site, heard, numbered
 
 
@@ -211,6 +214,7 @@ def test_a_dead_reflector_ends_calls_soon_with_a_reason_and_the_trunk_can_come_b
 
 def test_who_began_starts_anew_before_the_other_noticed(pair: Pair) -> None:
     _, bob = pair.crossed_pair()
+    pair.run(ANSWER_EVERY)
     pair.restart(pair.one)
     pair.begin()
     pair.run(1.0)
@@ -303,15 +307,62 @@ def test_a_peer_that_fetches_ticket_after_ticket_has_one_answer_here(pair: Pair)
     lines = pair.two.forwarding.lines
     # Whatever it says afterwards, its trunk is not closed for it, and nothing piles up.
     pair.loses = lambda source, cell: source is pair.two
-    for _ in range(5):
+    answers = pair.two.count("trunk_answers")
+    for _ in range(3):
         pair.begin()
-        pair.run(0.1)
-    assert pair.two.count("trunk_answers") >= 5
-    assert pair.two.forwarding.lines == lines + 1
+        pair.run(ANSWER_EVERY + 0.1)
+        assert pair.two.forwarding.lines <= lines + 1
+    assert pair.two.count("trunk_answers") > answers + 3
     pair.loses = lambda source, cell: False
-    pair.run(1.0)
+    pair.begin()
+    pair.run(ANSWER_EVERY + 1.0)
     assert pair.up
     assert pair.two.forwarding.lines == lines
+
+
+def test_a_peer_gets_one_handshake_in_five_seconds(pair: Pair) -> None:
+    """However many tickets it fetches: each handshake would open a trunk of up to thousands of slots."""
+    opened = pair.two.count("trunks_opened")
+    for _ in range(3):
+        pair.begin()
+        pair.run(0.3)
+    assert pair.two.count("trunks_opened") == opened
+    assert pair.two.count("trunk_too_soon") >= 3
+    assert pair.up, "the trunk that is there stays"
+    pair.run(ANSWER_EVERY)
+    assert pair.two.count("trunks_opened") == opened + 1
+    assert pair.up
+
+
+def test_a_damaged_message_does_not_use_up_a_peers_turn() -> None:
+    pair = Pair()
+    pair.begin()
+    call = next(iter(pair.one.trunks._calls.values()))
+    first = call._sender.handshake(call._initiator.first())
+    pair._receive(pair.two, first[:-1] + bytes((first[-1] ^ 1,)), pair.one.address)
+    assert pair.two.count("trunk_refused") == 1
+    pair.run(1.0)
+    assert pair.up
+
+
+def test_a_full_trunk_is_not_looked_through_for_every_call() -> None:
+    pair = Pair(slots=(40, 40))
+    pair.open()
+    calls = [pair.call(b"call number %04d" % number, number) for number in range(41)]
+    pair.run(2.0)
+    assert sum(alice.line.crossed for alice, _ in calls) == 40
+    (trunk,) = pair.one.trunks._trunks.values()
+    looks = 0
+
+    def is_free(slot: Line) -> bool:
+        nonlocal looks
+        looks += 1
+        return pair.one.reflector.is_free(slot)
+
+    trunk._free._is_free = is_free
+    for _ in range(50):
+        assert trunk.take(CODE, pair.now) is None
+    assert looks == 0
 
 
 def test_the_far_end_does_not_go_ahead(pair: Pair) -> None:
@@ -344,3 +395,21 @@ def test_cells_of_a_slot_from_another_address_change_nothing(pair: Pair) -> None
     assert pair.two.count("singles_sent") == before, "not even a challenge"
     pair.loses = lambda source, cell: False
     pair.crossed_pair()
+
+
+def test_a_far_end_that_says_control_on_all_its_slots_drowns_nobody() -> None:
+    """So many that none of them repeats itself often enough to be told by that."""
+    slots = face.OPEN_PER_TICK * 2 * face.PERIOD_TICKS // face.EASE + 200
+    pair = Pair(slots=(slots, slots), make=lambda: make_forwarding("native"))
+    pair.begin()
+    pair.run_until(lambda: pair.up, 6.0)
+    (trunk,) = pair.two.trunks._trunks.values()
+    before = pair.one.count("line_limited")
+    agents = [pair.agent(name, pair.one, slot=slot, code=CODE) for name, slot in (("alice", 19), ("bob", 18))]
+    for _ in range(300):
+        if pair.steps % 20 == 0:
+            for number in trunk.numbers:
+                pair.two.forwarding.control(number, Control(Operation.ALIVE).to_body(pair.entropy))
+        pair.step()
+    assert pair.one.count("line_limited") - before > slots
+    assert all(agent.line.crossed for agent in agents)

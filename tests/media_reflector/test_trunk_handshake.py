@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core import MisuseError, PeerError, SeededEntropy
+from relay.media_reflector.epochs import EpochChain
 from relay.media_reflector.first_message import MESSAGE_SIZE, first_is_authentic, ticket_number
 from relay.media_reflector.tickets import Ticket, TicketKind
-from relay.media_reflector.trunk_handshake import TrunkInitiator, TrunkResponder, slot_chains
+from relay.media_reflector.trunk_handshake import SlotChains, TrunkInitiator, TrunkResponder
+from tests.knowledge.needles import memory_of
 
 ONE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = X25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
@@ -47,12 +49,25 @@ def test_both_ends_have_the_same_secret_and_number_of_slots() -> None:
 
 
 def test_every_slot_has_keys_and_ssrcs_of_its_own() -> None:
-    chains = slot_chains(bytes(range(32)), 100)
+    chains = _all(SlotChains(bytes(range(32)), 100))
     epochs = [epoch for chain in chains for epoch in (chain.current, chain.following)]
     keys = [keys for epoch in epochs for keys in (epoch.up, epoch.down)]
     assert len({key.ssrc for key in keys}) == len({key.key for key in keys}) == 400
-    again = slot_chains(bytes(range(32)), 100)
+    again = _all(SlotChains(bytes(range(32)), 100))
     assert [chain.current.up for chain in chains] == [chain.current.up for chain in again]
+
+
+def _all(chains: SlotChains) -> list[EpochChain]:
+    return [chains.next() for _ in range(len(chains))]
+
+
+def test_with_the_last_chain_the_secret_is_forgotten() -> None:
+    chains = SlotChains(bytes(range(32)), 3)
+    assert len(_all(chains)) == 3
+    assert bytes(range(32)) not in memory_of(chains)
+    assert bytes(range(32)) in memory_of(SlotChains(bytes(range(32)), 3)), "the search would find it"
+    with pytest.raises(MisuseError):
+        chains.next()
 
 
 @pytest.mark.parametrize(

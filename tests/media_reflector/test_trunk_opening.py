@@ -9,6 +9,7 @@ from relay.core import MisuseError
 from relay.media_reflector import LineClient
 from relay.media_reflector.forwarding.face import Forwarding, pack_address
 from relay.media_reflector.opening import OPENING_EXPIRY
+from relay.media_reflector.trunk import ANSWER_EVERY
 from relay.media_reflector.trunk_slots import OPENED_AT_ONCE, SILENT_AFTER
 from tests.media_reflector.two_reflectors import Pair, Site
 
@@ -167,7 +168,7 @@ def test_a_slot_whose_name_is_taken_is_another_beginning() -> None:
     pair.run(SILENT_AFTER + 0.2)
     assert pair.one.forwarding.lines == 0
     pair.begin()
-    pair.run(1.0)
+    pair.run(ANSWER_EVERY)
     assert pair.up
 
 

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relay.core import SystemClock, SystemEntropy
+from relay.core import SystemClock, SystemEntropy, TransportUnavailable
 from relay.media_reflector import (
     BackupReceived,
     ReflectorKeys,
@@ -18,6 +19,7 @@ from relay.media_reflector import (
     fetch_ticket,
     handouts,
 )
+from relay.media_reflector.fetch import leave_backup_key
 from relay.node import backup_keeper as module
 from relay.node.backup_keeper import BackupKeeper
 from tests.node.fake_tor import FakeTor, until
@@ -39,8 +41,8 @@ class Gate:
     def forbid(self, ticket_id: bytes) -> None:
         pass
 
-    def check_keys(self, keys: Sequence[bytes]) -> None:
-        self.keys = list(keys)
+    def check_keys(self, own: Sequence[bytes], left: Sequence[bytes]) -> None:
+        self.keys = [*own, *left]
 
 
 class Other:
@@ -123,6 +125,34 @@ async def test_a_fresh_key_is_left_again_and_again(world: World, monkeypatch: py
     await until(lambda: one.office.counters["backup_keys"] >= 4)
     assert not set(before) <= set(one.gate.keys), "the oldest are gone"
     assert one.takes(await world.ticket())
+
+
+async def test_answers_that_are_lost_push_out_no_key_that_is_in_use(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAVE_EVERY", 0.05)
+    one, _ = world.others
+    one.office.accept_peers({world.keys.public_identity})
+    world.keeper.aim(one.reference)
+    await world.ticket()
+
+    async def lost(*arguments: Any, **named: Any) -> None:
+        await leave_backup_key(*arguments, **named)
+        raise TransportUnavailable("the answer was lost")
+
+    monkeypatch.setattr(module, "leave_backup_key", lost)
+    left = one.office.counters["backup_keys"]
+    await until(lambda: one.office.counters["backup_keys"] >= left + 4)
+    in_use = await world.ticket()
+    assert one.takes(in_use)
+    assert len(one.office._keys._left[world.keys.public_identity]) == 2
+    monkeypatch.setattr(module, "leave_backup_key", leave_backup_key)
+    monkeypatch.setattr(module, "LEAVE_EVERY", 1800.0)
+    confirmed = one.office.counters["backup_keys"]
+    await until(lambda: one.office.counters["backup_keys"] > confirmed and world.keeper._unconfirmed is None)
+    after = await world.ticket()
+    assert one.takes(after)
+    assert one.takes(in_use), "and those that were handed out before are good for as long as their key"
 
 
 async def test_one_that_does_not_know_us_takes_none_until_it_does(world: World) -> None:

@@ -103,7 +103,38 @@ async def test_the_limit_cuts_calls_off_and_says_so() -> None:
 
 @pytest.mark.parametrize(("calls", "told"), [(0, 0), (1, 0), (9, 0), (10, 10), (57, 50)])
 def test_progress_tells_tens(calls: int, told: int) -> None:
-    assert drain_of(Calls(calls, 100)).progress()["calls"] == told
+    drain = drain_of(Calls(calls, 100))
+    drain.begin()
+    assert drain.progress()["calls"] == told
+
+
+async def test_progress_does_not_tell_when_somebody_hung_up() -> None:
+    """Whoever asks all the time sees figures change at moments that were drawn, and the end when it is there."""
+    falls, ends = [], []
+    for seed in range(6):
+        calls = Calls(20, 40)
+        drain = drain_of(calls, seed)
+        drain.begin()
+        ending = asyncio.create_task(drain.finish(lambda: 60.0))
+        await asyncio.sleep(0.02 * seed)
+        assert drain.progress() == {"event": "draining", "calls": 20, "finished": False}
+        calls.calls = 0
+        begun = asyncio.get_running_loop().time()
+        fell = ended = 0.0
+        async with asyncio.timeout(5):
+            while not ended:
+                await asyncio.sleep(0.002)
+                told, now = drain.progress(), asyncio.get_running_loop().time()
+                if not told["calls"] and not fell:
+                    fell = now - begun
+                if told["finished"]:
+                    ended = now - begun
+        await ending
+        falls.append(fell)
+        ends.append(ended)
+    assert min(ends) >= 0.1, "not before the random time after the last call is over"
+    assert max(falls) - min(falls) > 0.05
+    assert max(ends) - min(ends) > 0.02
 
 
 Desk = tuple[DrainDesk, Drain, Calls]
@@ -137,9 +168,11 @@ async def test_a_wish_over_the_socket_is_answered_until_the_end(desk: tuple[Path
             told = json.loads(await reader.readline())
             assert told == {"event": "draining", "calls": 0, "finished": False}
         assert drain.begun
+        ending = asyncio.create_task(drain.finish(lambda: 60.0))
         calls.calls = 0
         while not json.loads(await reader.readline())["finished"]:
             pass
+        await ending
         await opened.close(drained=True)
         last = [json.loads(line) for line in (await reader.read()).splitlines()][-1]
     assert last == {"event": "drained", "calls_cut_off": False}

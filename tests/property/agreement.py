@@ -4,7 +4,6 @@ do, around the places where counters wrap and queues fill."""
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -14,6 +13,7 @@ from relay.rtp.cell import CELL_SIZE, TICK, LinkType
 from tests.media_reflector.forwarding.planes import (
     address,
     body,
+    checked,
     down_keys,
     first_message,
     make_forwarding,
@@ -33,7 +33,8 @@ SSRCS = st.one_of(st.integers(1, 3), st.integers(1, 8))
 PORTS = st.integers(1, 4)
 PICK = st.integers(0, 1000)
 TICKETS = st.integers(0, 100)
-CHECK_KEY = bytes(range(16))
+CHECK_KEYS = (bytes(range(16)), bytes(16))
+KEY_LISTS = st.lists(st.sampled_from(CHECK_KEYS), max_size=3)
 
 
 @dataclass
@@ -145,13 +146,17 @@ class Agreement(RuleBasedStateMachine):
         for number in range(first, first + count):
             self.both("permit", ticket(number))
 
-    @rule(number=TICKETS)
-    def forbid(self, number: int) -> None:
-        self.both("forbid", ticket(number))
+    @rule(number=TICKETS, key=st.sampled_from([None, *CHECK_KEYS]))
+    def forbid(self, number: int, key: bytes | None) -> None:
+        self.both("forbid", ticket(number) if key is None else checked(key, number))
 
-    @rule(keys=st.lists(st.sampled_from([CHECK_KEY, bytes(16)]), max_size=3))
-    def check_keys(self, keys: list[bytes]) -> None:
-        self.both("check_keys", keys)
+    @rule(number=TICKETS, key=st.sampled_from(CHECK_KEYS))
+    def permit_again(self, number: int, key: bytes) -> None:
+        self.both("permit", checked(key, number))
+
+    @rule(own=KEY_LISTS, left=KEY_LISTS)
+    def check_keys(self, own: list[bytes], left: list[bytes]) -> None:
+        self.both("check_keys", own, left)
 
     # What arrives.
 
@@ -208,11 +213,15 @@ class Agreement(RuleBasedStateMachine):
         for number in range(first, first + count):
             self.arrive(first_message(ticket(number), ssrc), port)
 
-    @rule(ssrc=SSRCS, number=TICKETS, key=st.sampled_from([CHECK_KEY, bytes(16), bytes(range(1, 17))]))
-    def checked_messages(self, ssrc: int, number: int, key: bytes) -> None:
-        name = number.to_bytes(8)
-        check = AESGCM(key).encrypt(name + bytes(4), b"", None)[: face.CHECK_SIZE]
-        self.arrive(first_message(name + check, ssrc), 1)
+    @rule(
+        ssrc=SSRCS,
+        first=TICKETS,
+        count=st.sampled_from([1, 1, 60]),
+        key=st.sampled_from([*CHECK_KEYS, bytes(range(1, 17))]),
+    )
+    def checked_messages(self, ssrc: int, first: int, count: int, key: bytes) -> None:
+        for number in range(first, first + count):
+            self.arrive(first_message(checked(key, number), ssrc), 1)
 
     # What leaves.
 

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from relay.rtp.cell import CELL_SIZE, TICK, LinkType
-from tests.media_reflector.forwarding.planes import first_message, make_forwarding, ticket, up_keys
-from tests.property.agreement import CHECK_KEY, Agreement, Stream
+from tests.media_reflector.forwarding.planes import (
+    address,
+    checked,
+    first_message,
+    make_forwarding,
+    ticket,
+    up_keys,
+)
+from tests.property.agreement import CHECK_KEYS, Agreement, Stream
 
 _LONG = 4000
 """Steps of a test that goes on for long."""
@@ -49,15 +56,22 @@ def test_agreement_about_who_is_heard(seed: int) -> None:
     machine, chance = Agreement(), Random(seed)
     machine.planes = [make_forwarding(name) for name in ("plain", "native")]
     streams = [Stream(up_keys(ssrc), 0) for ssrc in range(1, 150)]
-    for stream in streams:
-        machine.both("add_line", 0, stream.keys, machine.now)
+    for at, stream in enumerate(streams):
+        number = machine.both("add_line", 0, stream.keys, machine.now)
+        # Some open, some not; many of one address, and others of addresses of their own.
+        if at % 3:
+            machine.both("settle", number, None, address(1 + at * (at % 2)), advance=False)
     machine.permit(0, 150)
+    machine.both("check_keys", CHECK_KEYS[:1], CHECK_KEYS[1:])
     for _ in range(300):
         machine.now += chance.choice([0.005, TICK, TICK, TICK, 20 * TICK])
         loud, rare = chance.choice([10, 60]), chance.choice([0, 5, 60])
         for at in [*range(loud), *chance.choices(range(len(streams)), k=rare)]:
             machine.arrive(streams[at].cell(1, LinkType.CONTROL, ""), 1)
-            machine.arrive(first_message(ticket(at), 200), 1)
+            for number in (ticket(at), *(checked(key, at) for key in CHECK_KEYS)):
+                machine.arrive(first_message(number, 200), 1)
+        number = checked(chance.choice(CHECK_KEYS), chance.randrange(150))
+        machine.both(chance.choice(["permit", "forbid"]), number)
         machine.upcalls()
         machine.counted_the_same()
     assert all(machine.planes[0].counters()[name] for name in ("line_limited", "stranger_limited"))
@@ -75,6 +89,10 @@ def _steps(machine: Agreement, chance: Random) -> list[tuple[int, Callable[[], N
         far = [0x7FFF, 0x8000, 0x8001, -0x8000] if below(30) == 0 else [1, 2, -1, -127, -128, 128, 0x7000]
         return [chance.choice(far) for _ in range(1 + below(4))]
 
+    def some_keys() -> tuple[list[bytes], list[bytes]]:
+        keys, at = chance.sample(CHECK_KEYS, below(3)), below(3)
+        return keys[:at], keys[at:]
+
     def kind() -> int:
         return chance.choice([0, 1, 1, 1, 2, 2, 3])
 
@@ -86,7 +104,7 @@ def _steps(machine: Agreement, chance: Random) -> list[tuple[int, Callable[[], N
         (10, lambda: machine.damaged(1 + below(5), below(CELL_SIZE), below(8), 1 + below(4))),
         (6, lambda: machine.pass_time(chance.choice([0.0, 0.0001, 0.001, TICK, TICK]))),
         (6, lambda: machine.first_messages(ssrc(), below(100), 1 + below(3), 1 + below(4))),
-        (4, lambda: machine.checked_messages(ssrc(), below(100), chance.choice([CHECK_KEY, bytes(16)]))),
+        (4, lambda: machine.checked_messages(ssrc(), below(20), 1 + below(3), chance.choice(CHECK_KEYS))),
         (4, lambda: machine.settle(below(99), ssrc(), below(1 << 16), 1 + below(2), 0, not below(3))),
         (4, lambda: machine.settle(below(99), None, 0, 1 + below(2), 0, not below(3))),
         (4, lambda: machine.prepare(below(99), ssrc())),
@@ -101,8 +119,10 @@ def _steps(machine: Agreement, chance: Random) -> list[tuple[int, Callable[[], N
         (1, lambda: machine.first_messages(ssrc(), 0, 90, 1)),
         (1, lambda: machine.send(below(3), 1, chance.choice([1, 100, 200]))),
         (1, lambda: machine.control_again_and_again(1 + below(3), 150)),
-        (1, lambda: machine.check_keys([CHECK_KEY][: below(2)])),
-        (1, lambda: machine.forbid(below(100))),
+        (1, lambda: machine.check_keys(*some_keys())),
+        (1, lambda: machine.forbid(below(100), None)),
+        (2, lambda: machine.forbid(below(20), chance.choice(CHECK_KEYS))),
+        (1, lambda: machine.permit_again(below(20), chance.choice(CHECK_KEYS))),
         (1, lambda: machine.uncross(below(99))),
         (1, lambda: machine.remove(below(99))),
         (1, lambda: machine.prepare(below(99), None)),

@@ -25,10 +25,10 @@ const MAX_RATE: u64 = 2_000_000;
 const MAX_SECONDS: f64 = 120.0;
 const BATCH: usize = 64;
 /// Nanoseconds that a sender who could not keep up makes good; what is beyond that is not sent at all.
-const MAX_LATE: u64 = 20_000_000;
+const MAX_LATE: u64 = 50_000_000;
 /// Datagrams in a row from one forged source: the kernel takes them as one and cuts them up (UDP_SEGMENT, udp(7)).  One
 /// by one, 200,000 in a second would take most of a core, which the lines need whose losses are counted.
-const RUN: usize = 8;
+const RUN: usize = 16;
 /// Ancillary data with an `in_pktinfo` (ip(7)), 16 bytes of header, 12 of data, filled up to 8; then the size to cut.
 const CONTROL_SIZE: usize = 32 + 24;
 const IPPROTO_IP: i32 = 0;

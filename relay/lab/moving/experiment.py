@@ -15,17 +15,18 @@ from relay.agent.failover import PATIENCE
 from relay.agent.line import START_UP
 from relay.chaff import Scatter
 from relay.core import Clock, Entropy, TransportUnavailable
+from relay.lab.moving.lines import Move
 from relay.lab.moving.site import LocalDialer, Plan, Site
-from relay.lab.moving.swarm import Move, Swarm
+from relay.lab.moving.swarm import Swarm
 from relay.media_reflector import Descriptor, fetch_descriptor, fetch_ticket
 
 OPENED_EACH_SECOND = 120
 HANDED_OUT_SECONDS = 70.0
 """How long after the last line opened the last one may wait for its two tickets: some get them in the second round."""
 CATCH_UP_SECONDS = 1.0
-SETTLED_SECONDS = 10.0
+SETTLED_SECONDS = 9.8
 """After the kill: 1.5 until it is noticed, 5 to 8 until whatever is not needed is closed."""
-STEADY_SECONDS = 2.0
+STEADY_SECONDS = 1.0
 
 HOME, AWAY = "h" * 56, "b" * 56
 
@@ -134,11 +135,11 @@ async def _run(
         prefer=prefer,
     )
     count = len(swarm.agents)
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(swarm.run())
+    running = asyncio.create_task(swarm.run())
+    try:
         say(f"opening {count} lines, {calls} calls among them")
         await _open(swarm, descriptors[0], dialer, clock, entropy)
-        await _until(lambda: swarm.handed_over == count, 20.0, "not all lines opened")
+        await _until(lambda: swarm.up == count, 20.0, "not all lines opened")
         say("every line is full; waiting for tickets")
         await _until(lambda: swarm.handed_out == count, HANDED_OUT_SECONDS, "not all lines got tickets")
         swarm.prepare()
@@ -156,8 +157,12 @@ async def _run(
         began = clock.monotonic()
         await asyncio.sleep(STEADY_SECONDS)
         share = (swarm.cells_received(descriptors[1]) - received) / (clock.monotonic() - began) / 50.0 / count
+    finally:
         gc.enable()
         running.cancel()
+        ends = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(ends[0], Exception):
+            raise ends[0]
     return Outcome(
         (home.name, away.name),
         tuple(swarm.moves),

@@ -3,9 +3,7 @@
 import asyncio
 import heapq
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from relay.agent.failover import Failover, GiveUp, Keep, Open, Output, Place, Release
 from relay.agent.line import START_UP
@@ -13,6 +11,7 @@ from relay.chaff import Scatter
 from relay.core import Clock, Entropy
 from relay.forward_publish import CallKeys
 from relay.lab.moving.cohort import Cohort
+from relay.lab.moving.lines import Agent, Branch, Move
 from relay.media_reflector import (
     BackupReceived,
     Descriptor,
@@ -25,53 +24,14 @@ from relay.media_reflector import (
     Ticket,
 )
 from relay.media_reflector.client import LOST_AFTER
+from relay.media_reflector.client_joining import JOIN_EVERY
+from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.forwarding.face import SLOT_SECONDS, SLOTS, Datagram
 from relay.media_reflector.link import is_cell
+from relay.rtp.cell import TICK
 
-_IDLE_CELLS = 2
-"""Authentic cells after which an idle line is up: the answer to its handshake, and the first one of its own."""
-
-
-@dataclass(slots=True)
-class Move:
-    """What one line did, in monotonic seconds; NaN for what it never did."""
-
-    in_call: bool
-    lost: float = math.nan
-    began: float = math.nan
-    """When the first cell of its line at the backup left."""
-    opened: float = math.nan
-    crossed: float = math.nan
-
-
-@dataclass(slots=True, eq=False)
-class _Branch:
-    agent: "_Agent"
-    number: int
-    cohort: Cohort
-    client: LineClient
-    away: bool
-    native: int | None = None
-    heard_at: float = 0.0
-    listens: bool = True
-    """Whether anything that comes on it is of interest still, beyond that it came."""
-
-
-@dataclass(slots=True, eq=False)
-class _Agent:
-    core: Failover
-    keys: CallKeys | None
-    slot: int
-    move: Move
-    branches: dict[int, _Branch] = field(default_factory=dict)
-    resumption: Ticket | None = None
-    backup: tuple[bytes, Ticket] | None = None
-    ready: dict[Place, tuple[Descriptor, LineClient]] = field(default_factory=dict)
-
-    @property
-    def provided(self) -> bool:
-        """Whether it holds both tickets."""
-        return self.resumption is not None and self.backup is not None
+_UP_CELLS = 2
+"""Authentic cells after which a line is up: the answer to its handshake, and the first one of its own."""
 
 
 class Swarm:
@@ -105,40 +65,37 @@ class Swarm:
             ]
             for descriptor in (home, away)
         }
-        self._by_ssrc: dict[bytes, _Branch] = {}
-        self._opening: dict[Cohort, dict[_Branch, None]] = {
+        self._by_ssrc: dict[bytes, Branch] = {}
+        self._opening: dict[Cohort, dict[Branch, None]] = {
             one: {} for cohorts in self._cohorts.values() for one in cohorts
         }
-        self._by_client: dict[LineClient, _Branch] = {}
-        self._deadlines: list[tuple[float, int, _Agent]] = []
+        self._by_client: dict[LineClient, Branch] = {}
+        self._deadlines: list[tuple[float, int, Agent]] = []
         self._order = itertools.count()
         self._watching = False
         self.agents = [self._agent(keys, scatter_in_call) for keys in _keys(calls, entropy)]
+        for one, other in zip(self.agents[::2], self.agents[1::2], strict=True):
+            one.other, other.other = other, one
         self.agents += [self._agent(None, None) for _ in range(idle)]
 
-    def _agent(self, keys: CallKeys | None, scatter: Scatter | None) -> _Agent:
+    def _agent(self, keys: CallKeys | None, scatter: Scatter | None) -> Agent:
         core = Failover(self._entropy, scatter)
         core.meets = keys is not None
-        return _Agent(core, keys, self._entropy.below(SLOTS), Move(keys is not None))
+        return Agent(core, keys, self._entropy.below(SLOTS), Move(keys is not None))
 
     @property
     def moves(self) -> list[Move]:
         return [agent.move for agent in self.agents]
 
     @property
-    def handed_over(self) -> int:
-        """Lines that are up, and crossed if they are in a call."""
-        return sum(branch.native is not None for agent in self.agents for branch in agent.branches.values())
+    def up(self) -> int:
+        """Lines that are open, and crossed if they are in a call."""
+        return sum(branch.up for agent in self.agents for branch in agent.branches.values())
 
     @property
     def handed_out(self) -> int:
         """Lines that hold both tickets."""
         return sum(agent.provided for agent in self.agents)
-
-    @property
-    def settled(self) -> int:
-        """Lines that left their reflector for good."""
-        return sum(agent.core.present != 0 for agent in self.agents)
 
     def cells_received(self, descriptor: Descriptor) -> int:
         """By lines handed over, of that reflector's."""
@@ -170,7 +127,7 @@ class Swarm:
                 self._look(heapq.heappop(self._deadlines)[2], now)
             await asyncio.sleep(max(0.0, (due + 1) * SLOT_SECONDS - self._clock.monotonic()))
 
-    def open(self, agent: _Agent, ticket: Ticket) -> None:
+    def open(self, agent: Agent, ticket: Ticket) -> None:
         """Its first line."""
         self._begin(agent, 0, self._home, self._client(agent, self._home, ticket))
 
@@ -197,14 +154,14 @@ class Swarm:
             agent.ready[Place.HERE] = self._home, self._client(agent, self._home, agent.resumption)
             agent.ready[Place.BACKUP] = away, self._client(agent, away, ticket)
 
-    def _client(self, agent: _Agent, descriptor: Descriptor, ticket: Ticket) -> LineClient:
+    def _client(self, agent: Agent, descriptor: Descriptor, ticket: Ticket) -> LineClient:
         code = None if agent.keys is None else agent.keys.join_code(descriptor.identity)
         return LineClient(descriptor, ticket, self._entropy, join_code=code)
 
-    def _begin(self, agent: _Agent, number: int, descriptor: Descriptor, client: LineClient) -> None:
+    def _begin(self, agent: Agent, number: int, descriptor: Descriptor, client: LineClient) -> None:
         cohorts = self._cohorts[descriptor.identity]
         cohort = cohorts[agent.slot % len(cohorts)]
-        branch = _Branch(agent, number, cohort, client, away=descriptor != self._home)
+        branch = Branch(agent, number, cohort, client, descriptor.identity, descriptor != self._home)
         agent.branches[number] = branch
         self._by_client[client] = branch
         self._opening[cohort][branch] = None
@@ -228,7 +185,7 @@ class Swarm:
                     self._answered(cohort, cell, now)
                 continue
             branch.heard_at = now
-            if branch.listens:
+            if branch.listens and not self._says_nothing(branch):
                 self._take(branch, cell, now)
 
     def _answered(self, cohort: Cohort, cell: bytes, now: float) -> None:
@@ -239,24 +196,41 @@ class Swarm:
                 del self._opening[cohort][branch]
                 return
 
-    def _take(self, branch: _Branch, cell: bytes, now: float) -> bool:
+    def _take(self, branch: Branch, cell: bytes, now: float) -> bool:
         client = branch.client
         for event in client.receive(cell, now):
             self._event(branch, event, now)
-        up = (
-            client.crossed
-            if branch.agent.keys is not None
-            else client.counters["cells_received"] >= _IDLE_CELLS
-        )
-        if up and branch.native is None:
+        if branch.native is None and client.counters["cells_received"] >= _UP_CELLS:
             branch.native = branch.cohort.hand_over(client)
             del self._by_client[client]
-        branch.listens = branch.native is None or not branch.agent.provided
+            if branch.agent.keys is not None:
+                self._join(branch)
+        branch.listens = not branch.up or not branch.agent.provided
         return client.opened
+
+    def _join(self, branch: Branch) -> None:
+        """Say it again and again, as `LineClient` does: the data plane makes its cells by now."""
+        if branch.native is None or branch.client.crossed or not branch.listens:
+            return
+        assert branch.agent.keys is not None
+        code = branch.agent.keys.join_code(branch.identity)
+        body = Control(Operation.JOIN, code).to_body(self._entropy)
+        branch.cohort.plane.control(branch.native, body)
+        asyncio.get_running_loop().call_later(JOIN_EVERY * TICK, self._join, branch)
+
+    def _says_nothing(self, branch: Branch) -> bool:
+        """Whether nothing but chaff can be in the cells of a line: it waits for another one that is not open yet.
+
+        To open all of them would take the time of more processors than one.
+        """
+        other = branch.agent.other
+        if other is None or branch.native is None or not branch.agent.provided:
+            return False
+        return not any(one.identity == branch.identity and one.native for one in other.branches.values())
 
     # -- decisions -------------------------------------------------------------------------------------------------
 
-    def _event(self, branch: _Branch, event: LineEvent, now: float) -> None:
+    def _event(self, branch: Branch, event: LineEvent, now: float) -> None:
         agent = branch.agent
         match event:
             case LineOpened():
@@ -277,10 +251,10 @@ class Swarm:
             case _:
                 pass
 
-    def _due(self, agent: _Agent, at: float) -> None:
+    def _due(self, agent: Agent, at: float) -> None:
         heapq.heappush(self._deadlines, (at, next(self._order), agent))
 
-    def _look(self, agent: _Agent, now: float) -> None:
+    def _look(self, agent: Agent, now: float) -> None:
         if self._watching and agent.core.present == 0 and not agent.core.silent:
             if now < agent.branches[0].heard_at + LOST_AFTER:
                 self._due(agent, agent.branches[0].heard_at + LOST_AFTER)
@@ -293,7 +267,7 @@ class Swarm:
         if (deadline := agent.core.deadline()) is not None:
             self._due(agent, max(deadline, now))
 
-    def _carry_out(self, agent: _Agent, output: Output, now: float) -> None:
+    def _carry_out(self, agent: Agent, output: Output, now: float) -> None:
         match output:
             case Open(number, place):
                 if place in agent.ready:

@@ -34,17 +34,26 @@ MAX_SINGLE = 256
 """Single datagrams (`send`) that may wait for one slot."""
 MAX_UPCALLS = 256
 """Upcalls that may wait to be taken; more are counted (`upcalls_full`) and gone."""
-STRANGERS_PER_TICK = 80
-"""Different ticket numbers that are handed up in one tick (`floor(now / TICK)`), each once; more are counted
-(`stranger_limited`)."""
-LINES_PER_TICK = 80
-"""Lines of which something is handed up (`ControlReceived` or `Elsewhere`) in one tick, once of each; more are counted
-(`line_limited`), and agents say again what matters."""
+PERMITTED_PER_TICK = 32
+OWN_PER_TICK = 48
+LEFT_PER_TICK = 48
+"""Different ticket numbers that are handed up in one tick (`floor(now / TICK)`), each once: those that are permitted,
+those that check under the reflector's own keys, and those that check under keys which others left here.  More are
+counted (`stranger_limited`).  Places that one origin leaves empty stay empty: whoever holds many numbers of one origin
+keeps nobody out who comes with another."""
+OPENING_PER_TICK = 48
+OPEN_PER_TICK = 64
+"""Lines of which something is handed up (`ControlReceived` or `Elsewhere`) in one tick, once of each: those without an
+address, and those with one.  More are counted (`line_limited`), and agents say again what matters.  All these places
+together are fewer than `MAX_UPCALLS`, so that what fills some of them leaves room in the ring for the others."""
+LINES_PER_ADDRESS = 16
+"""Of `OPEN_PER_TICK` at most so many lines that have the same address, whatever address their cells come from: the far
+end of a trunk has thousands of lines."""
 EASE = 4
 PERIOD_TICKS = 64
-REPEATERS_PER_TICK = 40
-"""Of those 80 at most so many ticket numbers, or lines, that were handed up `EASE` times or more in this period
-(`tick // PERIOD_TICKS`) and the one before: who says the same again and again leaves room for who comes anew."""
+"""At most half of each of these shares (not of an address's) is for ticket numbers, or lines, that were handed up
+`EASE` times or more in this period (`tick // PERIOD_TICKS`) and the one before: who says the same again and again
+leaves room for who comes anew."""
 LINE_EXPIRY = 30.0
 """Seconds without an authentic cell after which a line emits nothing more and is reported (`Expired`)."""
 
@@ -56,6 +65,8 @@ CHECK_SIZE = 8
 """A number that needs no table ends in this many bytes of check: the first bytes of the tag of AES-128-GCM over
 nothing, under a check key, with the number's first 8 bytes and four zero bytes as nonce."""
 MAX_CHECK_KEYS = 16
+MAX_FORBIDDEN = 1 << 16
+"""Forbidden numbers that are remembered for one check key; then the oldest one passes the check again."""
 
 ADDRESS_SIZE = 18
 
@@ -152,7 +163,8 @@ class DownKeys:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A cell under an SSRC that no line has, or has opened yet, whose ticket number is a permitted one or checks."""
+    """A cell under an SSRC that no line has, or has opened yet, whose ticket number is a permitted one, or
+    checks and was not forbidden."""
 
     datagram: bytes
     source: Address
@@ -162,7 +174,7 @@ class Stranger:
 class ControlReceived:
     """A control body (131 bytes) of a line, under its current epoch, from its own address.
 
-    Of one line at most one `ControlReceived` or `Elsewhere` in a tick.
+    Of one line at most one `ControlReceived` or `Elsewhere` in a tick, and one more when it gets its address in it.
     """
 
     line: int
@@ -242,15 +254,16 @@ class Forwarding(Protocol):
         ...
 
     def permit(self, ticket_id: bytes) -> None:
-        """Hand up first messages with this number."""
+        """Hand up first messages with this number, also when it was forbidden before."""
         ...
 
     def forbid(self, ticket_id: bytes) -> None:
-        """No longer."""
+        """No longer, and not because it checks either, for as long as the key is held under which it does."""
         ...
 
-    def check_keys(self, keys: Sequence[bytes]) -> None:
-        """Hand up first messages whose number ends in a check under one of these keys (at most `MAX_CHECK_KEYS`)."""
+    def check_keys(self, own: Sequence[bytes], left: Sequence[bytes]) -> None:
+        """Hand up first messages whose number ends in a check under one of these keys, in place of all earlier ones (at
+        most `MAX_CHECK_KEYS` together): the reflector's own, and those that others left here."""
         ...
 
     def upcalls(self) -> list[Upcall]:

@@ -92,7 +92,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("send", truth, handle, slot, data, data),
         ("permit", None, handle, data),
         ("forbid", None, handle, data),
-        ("check_keys", None, handle, data, size),
+        ("check_keys", None, handle, data, size, size),
         ("counters", None, handle, room),
         ("lines", size, handle),
         ("upcalls", size, handle, room, size),

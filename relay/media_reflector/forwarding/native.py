@@ -97,11 +97,11 @@ class NativeForwarding:
             self._handle, _check(ticket_id, face.TICKET_ID_SIZE, "a ticket's number")
         )
 
-    def check_keys(self, keys: Sequence[bytes]) -> None:
-        if len(keys) > face.MAX_CHECK_KEYS:
+    def check_keys(self, own: Sequence[bytes], left: Sequence[bytes]) -> None:
+        if len(own) + len(left) > face.MAX_CHECK_KEYS:
             raise MisuseError(f"at most {face.MAX_CHECK_KEYS} check keys")
-        packed = b"".join(_check(key, face.CHECK_KEY_SIZE, "a check key") for key in keys)
-        self._native.forwarding_check_keys(self._handle, packed, len(packed))
+        packed = b"".join(_check(key, face.CHECK_KEY_SIZE, "a check key") for key in (*own, *left))
+        self._native.forwarding_check_keys(self._handle, packed, len(packed), len(own))
 
     # What comes out.
 

@@ -21,8 +21,8 @@ from relay.media_reflector.forwarding.face import (
     Upcall,
     UpKeys,
 )
-from relay.media_reflector.forwarding.twin_gate import TicketGate
-from relay.media_reflector.forwarding.twin_limit import Limit
+from relay.media_reflector.forwarding.twin_gate import Origin, TicketGate
+from relay.media_reflector.forwarding.twin_limit import Crowd, Limit
 from relay.media_reflector.forwarding.twin_line import FIRST_BYTES, DownEpoch, Line, UpEpoch
 from relay.media_reflector.forwarding.twin_worker import Worker
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, TICK, LinkType
@@ -51,8 +51,15 @@ class PlainForwarding:
         self._slots: list[list[Line]] = [[] for _ in range(face.SLOTS)]
         self._singles: list[list[Datagram]] = [[] for _ in range(face.SLOTS)]
         self._gate = TicketGate()
-        self._strangers_heard: Limit[bytes] = Limit(face.STRANGERS_PER_TICK)
-        self._lines_heard: Limit[int] = Limit(face.LINES_PER_TICK)
+        self._strangers_heard: dict[Origin, Limit[bytes]] = {
+            Origin.PERMITTED: Limit(face.PERMITTED_PER_TICK),
+            Origin.OWN: Limit(face.OWN_PER_TICK),
+            Origin.LEFT: Limit(face.LEFT_PER_TICK),
+        }
+        self._opening_heard: Limit[int] = Limit(face.OPENING_PER_TICK)
+        self._open_heard: Limit[int] = Limit(face.OPEN_PER_TICK)
+        self._addresses_heard: Crowd[Address] = Crowd(face.LINES_PER_ADDRESS)
+        """Of open lines, by the address that each has proved: one that a datagram only claims could be another's."""
         self._upcalls: list[Upcall] = []
         self._counters = dict.fromkeys(face.COUNTERS, 0)
         self._worker: Worker | None = None
@@ -169,9 +176,9 @@ class PlainForwarding:
         with self._lock:
             self._gate.forbid(ticket_id)
 
-    def check_keys(self, keys: Sequence[bytes]) -> None:
+    def check_keys(self, own: Sequence[bytes], left: Sequence[bytes]) -> None:
         with self._lock:
-            self._gate.check_keys(keys)
+            self._gate.check_keys(own, left)
 
     # What comes out.
 
@@ -275,22 +282,30 @@ class PlainForwarding:
     def _is_stranger(self, datagram: bytes, source: Address, tick: int) -> bool:
         """Whether the datagram carries a ticket's number that we know; if so, it is dealt with."""
         ticket_id = datagram[face.TICKET_ID_AT : face.TICKET_ID_AT + face.TICKET_ID_SIZE]
-        if not self._gate.admits(ticket_id):
+        origin = self._gate.origin(ticket_id)
+        if origin is None:
             return False
-        if not self._strangers_heard.allows(ticket_id, tick):
+        heard = self._strangers_heard[origin]
+        if not heard.allows(ticket_id, tick):
             self._counters["stranger_limited"] += 1
             return True
         self._counters["strangers_received"] += 1
         if self._hand_up(Stranger(datagram, source)):
-            self._strangers_heard.heard(ticket_id)
+            heard.heard(ticket_id)
         return True
 
     def _hand_up_of(self, line: Line, upcall: Upcall, tick: int) -> None:
         """What a line causes upwards."""
-        if not self._lines_heard.allows(line.number, tick):
+        address = line.address
+        heard = self._opening_heard if address is None else self._open_heard
+        if not heard.allows(line.number, tick) or not (
+            address is None or self._addresses_heard.allows(address, tick)
+        ):
             self._counters["line_limited"] += 1
         elif self._hand_up(upcall):
-            self._lines_heard.heard(line.number)
+            heard.heard(line.number)
+            if address is not None:
+                self._addresses_heard.heard(address)
 
     def _expire(self, line: Line) -> None:
         if not line.expired:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from relay.media_reflector.forwarding.face import EASE, PERIOD_TICKS, REPEATERS_PER_TICK
+from relay.media_reflector.forwarding.face import EASE, PERIOD_TICKS
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -16,6 +16,7 @@ class Limit(Generic[Key]):
     __slots__ = ("_before", "_heard", "_per_tick", "_recent", "_repeaters", "_tick")
 
     def __init__(self, per_tick: int) -> None:
+        """Half of `per_tick` for repeaters."""
         self._per_tick = per_tick
         self._tick = 0
         self._heard: set[Key] = set()
@@ -29,7 +30,7 @@ class Limit(Generic[Key]):
             self._turn(tick)
         if len(self._heard) >= self._per_tick or key in self._heard:
             return False
-        return self._repeaters < REPEATERS_PER_TICK or not self._repeats(key)
+        return self._repeaters < self._per_tick // 2 or not self._repeats(key)
 
     def heard(self, key: Key) -> None:
         """`key`, which `allows` let through just now, was heard."""
@@ -48,3 +49,26 @@ class Limit(Generic[Key]):
         self._tick = tick
         self._heard.clear()
         self._repeaters = 0
+
+
+class Crowd(Generic[Key]):
+    """How many lines of one address were heard in this tick: a trunk's slots, thousands of them, all have that of the
+    far end."""
+
+    __slots__ = ("_heard", "_most", "_tick")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tick = 0
+        self._heard: Counter[Key] = Counter()
+
+    def allows(self, address: Key, tick: int) -> bool:
+        """Whether one more line of `address` may be heard in this tick."""
+        if tick != self._tick:
+            self._tick = tick
+            self._heard.clear()
+        return self._heard[address] < self._most
+
+    def heard(self, address: Key) -> None:
+        """A line of `address`, which `allows` let through just now, was heard."""
+        self._heard[address] += 1

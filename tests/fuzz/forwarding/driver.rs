@@ -13,6 +13,9 @@ const UPCALLS_ROOM: usize = 256 * (2 + 8 + ADDRESS_SIZE + 2 + CELL_SIZE);
 
 pub struct Plane(*mut Handle);
 
+// SAFETY: a data plane may be called from any thread.
+unsafe impl Send for Plane {}
+
 impl Drop for Plane {
     fn drop(&mut self) {
         // SAFETY: made by `forwarding_new`, freed once.
@@ -81,10 +84,10 @@ impl Plane {
         ffi::forwarding_forbid(self.handle(), &Box::new(*id));
     }
 
-    pub fn check_keys(&self, keys: &[u8]) {
-        let keys: Box<[u8]> = keys.into();
+    pub fn check_keys(&self, own: &[u8], left: &[u8]) {
+        let keys = [own, left].concat().into_boxed_slice();
         // SAFETY: as many bytes as is said, here and below.
-        unsafe { ffi::forwarding_check_keys(self.handle(), keys.as_ptr(), keys.len()) };
+        unsafe { ffi::forwarding_check_keys(self.handle(), keys.as_ptr(), keys.len(), own.len() / 16) };
     }
 
     pub fn counters(&self) -> [u64; COUNTS] {

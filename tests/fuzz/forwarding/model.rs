@@ -1,5 +1,5 @@
-//! What must hold whatever came in: every datagram has one fate, and what leaves opens under the keys of the line that it
-//! is for, goes to that line's address, and never repeats a nonce.
+//! What must hold whatever came in: every datagram has one fate, and what leaves opens under the keys of the line that
+//! it is for, goes to that line's address, and never repeats a nonce.
 
 use std::collections::HashMap;
 
@@ -48,6 +48,11 @@ pub fn nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
     let counter = u128::from(ssrc) << 48 | u128::from(index & 0xffff_ffff_ffff);
     let salt = u128::from_be_bytes(std::array::from_fn(|i| if i < 4 { 0 } else { salt[i - 4] }));
     std::array::from_fn(|i| (salt ^ counter).to_be_bytes()[4 + i])
+}
+
+/// How many fates befell datagrams.
+pub fn fates(counts: &[u64]) -> u64 {
+    FATES.iter().map(|fate| counts[*fate as usize]).sum()
 }
 
 impl Model {
@@ -105,8 +110,7 @@ impl Model {
 
     pub fn counts(&self, received: u64, counts: &[u64]) {
         assert_eq!(counts[Count::DatagramsReceived as usize], received, "datagrams uncounted");
-        let fates: u64 = FATES.iter().map(|fate| counts[*fate as usize]).sum();
-        assert_eq!(fates, received, "datagrams without exactly one fate");
+        assert_eq!(fates(counts), received, "datagrams without exactly one fate");
         assert_eq!(counts[Count::CellsSent as usize], self.cells, "cells uncounted");
     }
 }

@@ -166,7 +166,7 @@ class Run:
             yield self.forwarding.prepare(self.lines[index], up_keys(index + 4))
         yield self.forwarding.cross(self.lines[0], self.lines[1])
         self.forwarding.permit(ticket_id(0, 0))
-        self.forwarding.check_keys([check_key(0)])
+        self.forwarding.check_keys([check_key(0)], [check_key(1)])
 
     def _operation(self, operation: int) -> Iterator[Output]:
         if operation > 4:
@@ -291,7 +291,8 @@ class Run:
         elif what == 1:
             self.forwarding.forbid(ticket_id(number, 0))
         else:
-            self.forwarding.check_keys([check_key(index) for index in range(number % (MAX_CHECK_KEYS + 1))])
+            keys = [check_key(index) for index in range(number % (MAX_CHECK_KEYS + 1))]
+            self.forwarding.check_keys(keys[: number & 3], keys[number & 3 :])
 
     def _slot(self) -> Iterator[Output]:
         yield from self.forwarding.slot(self.number, self.now)

@@ -1,8 +1,9 @@
 //! The fuzzer's target: the native data plane, entered where Python enters it, with every check that a compiler has.
 //!
-//! Built by run.py with AddressSanitizer, overflow checks and debug assertions, and linked with libFuzzer.  `sequence` says
-//! what an input means, `model` what must hold of all that comes out.  With `--cfg planted` a fault is put in, behind a
-//! cell's authentication, that the fuzzer must find before anybody believes that it found nothing else.
+//! Built by run.py with AddressSanitizer, overflow checks and debug assertions, and linked with libFuzzer.  `sequence`
+//! says what an input means (with `--cfg datagrams` it is `datagrams`), `model` what must hold of all that comes out.
+//! With `--cfg planted` a fault is put in, behind a cell's authentication, that the fuzzer must find before anybody
+//! believes that it found nothing else.
 
 #![no_main]
 
@@ -27,8 +28,11 @@ native! {
     worker = "../../../relay/media_reflector/forwarding/native/worker.rs"
 }
 
+#[allow(dead_code)]
+mod datagrams;
 mod driver;
 mod model;
+#[allow(dead_code)]
 mod sequence;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -58,6 +62,9 @@ pub extern "C" fn LLVMFuzzerInitialize(_: *const i32, _: *const *const *const u8
 #[no_mangle]
 pub unsafe extern "C" fn LLVMFuzzerTestOneInput(data: *const u8, size: usize) -> i32 {
     let data = if size == 0 { &[] } else { std::slice::from_raw_parts(data, size) };
+    #[cfg(datagrams)]
+    let (datagrams, cells) = datagrams::play(data);
+    #[cfg(not(datagrams))]
     let (datagrams, cells) = sequence::play(data);
     DATAGRAMS.fetch_add(datagrams, Relaxed);
     CELLS.fetch_add(cells, Relaxed);

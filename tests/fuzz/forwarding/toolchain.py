@@ -40,6 +40,11 @@ class ToolChain:
     sanitizer: Path | None
     """Clang's AddressSanitizer, where rustc brought none."""
 
+    @property
+    def llvm(self) -> str:
+        """Which LLVM libFuzzer is from, such as "llvm-19"."""
+        return self.fuzzer.parents[5].name
+
     @classmethod
     def find(cls) -> "ToolChain":
         """Raises `ToolChainMissing`."""
@@ -61,11 +66,14 @@ class ToolChain:
         clangs = fuzzer.with_name(fuzzer.name.replace(".fuzzer-", ".asan-"))
         return cls(compiler, version, fuzzer, None if own else clangs)
 
-    def build(self, output: Path, *, planted: bool = False) -> None:
-        """Compile the target.  Raises `ToolChainMissing` with the compiler's first complaint."""
+    def build(self, output: Path, *, variant: str = "") -> None:
+        """Compile the target, or its variant "planted" or "datagrams".
+
+        Raises `ToolChainMissing` with the compiler's first complaint.
+        """
         archives = ",".join(str(path) for path in (self.fuzzer, self.sanitizer) if path)
         command = [self.compiler, *_SANITIZED, str(TARGET), "-o", str(output)]
-        command += ["--cfg", "planted"] if planted else []
+        command += ["--cfg", variant] if variant else []
         # The C++ library by its file: the name without a version would take a development package.
         command += [
             f"-Clink-arg=-Wl,--whole-archive,{archives},--no-whole-archive",

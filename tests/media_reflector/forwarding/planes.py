@@ -4,10 +4,14 @@ import hashlib
 from dataclasses import dataclass, field
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.core import SystemClock, TransportUnavailable
 from relay.media_reflector.forwarding.face import (
+    CHECK_SIZE,
     MAX_UPCALLS,
+    OPEN_PER_TICK,
+    TICKET_ID_SIZE,
     Address,
     Datagram,
     DownKeys,
@@ -67,6 +71,12 @@ def speech(text: str) -> tuple[LinkType, bytes]:
 def ticket(number: int) -> bytes:
     """A ticket's number."""
     return b"ticket" + number.to_bytes(10)
+
+
+def checked(key: bytes, number: int) -> bytes:
+    """A ticket's number that checks under `key`."""
+    pick = number.to_bytes(TICKET_ID_SIZE - CHECK_SIZE)
+    return pick + AESGCM(key).encrypt(pick + bytes(4), b"", None)[:CHECK_SIZE]
 
 
 def first_message(ticket_id: bytes, ssrc: int = 99) -> bytes:
@@ -143,13 +153,16 @@ class Bed:
 
     def fill_upcalls(self) -> None:
         """Leave no room for another upcall: many lines in several ticks, because none may fill it alone."""
-        agents = [FarEnd(0, up_keys(2000 + index), down_keys(1), address(1), 19) for index in range(64)]
+        agents = [
+            FarEnd(0, up_keys(2000 + index), down_keys(1), address(2000 + index), 19)
+            for index in range(MAX_UPCALLS)
+        ]
         for agent in agents:
             number = self.forwarding.add_line(agent.slot, agent.up, self.now)
             assert number is not None
             self.forwarding.settle(number, None, agent.address, advance=False)
-        for _ in range(MAX_UPCALLS // len(agents)):
-            self.arrive(*(agent.cell(LinkType.CONTROL) for agent in agents))
+        for first in range(0, MAX_UPCALLS, OPEN_PER_TICK):
+            self.arrive(*(agent.cell(LinkType.CONTROL) for agent in agents[first : first + OPEN_PER_TICK]))
             self.now += 2 * TICK
 
     def counted(self) -> dict[str, int]:

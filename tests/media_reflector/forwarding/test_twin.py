@@ -423,9 +423,11 @@ class TestMisuse:
         with pytest.raises(MisuseError):
             plane.permit(bytes(15))
         with pytest.raises(MisuseError):
-            plane.check_keys([bytes(15)])
+            plane.forbid(bytes(17))
         with pytest.raises(MisuseError):
-            plane.check_keys([bytes(16)] * (face.MAX_CHECK_KEYS + 1))
+            plane.check_keys([bytes(15)], [])
+        with pytest.raises(MisuseError):
+            plane.check_keys([bytes(16)], [bytes(16)] * face.MAX_CHECK_KEYS)
         with pytest.raises(MisuseError):
             plane.add_line(3, face.UpKeys(5, bytes(15), bytes(12)), bed.now)
         with pytest.raises(MisuseError):

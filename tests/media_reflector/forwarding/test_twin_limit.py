@@ -3,11 +3,13 @@
 from relay.media_reflector.forwarding import face
 from relay.media_reflector.forwarding.face import (
     ControlReceived,
+    Elsewhere,
 )
 from relay.rtp.cell import TICK, LinkType
 from tests.media_reflector.forwarding.planes import (
     ELSEWHERE,
     Bed,
+    address,
     body,
 )
 
@@ -20,10 +22,29 @@ class TestWhatALineCauses:
         assert bed.counted() == {"line_limited": 3}
 
     def test_so_many_lines_in_a_tick(self, bed: Bed) -> None:
-        lines = [bed.line() for _ in range(face.LINES_PER_TICK + 5)]
+        """Those that open, and those that are open, whatever the others do."""
+        opening = [bed.opening() for _ in range(face.OPENING_PER_TICK + 5)]
+        lines = [bed.line() for _ in range(face.OPEN_PER_TICK + 7)]
+        bed.arrive(*(line.cell(LinkType.CONTROL) for line in opening))
         bed.arrive(*(line.cell(LinkType.CONTROL) for line in lines))
-        assert len(bed.forwarding.upcalls()) == face.LINES_PER_TICK
-        assert bed.counted() == {"line_limited": 5}
+        kinds = [type(upcall) for upcall in bed.forwarding.upcalls()]
+        assert kinds == [Elsewhere] * face.OPENING_PER_TICK + [ControlReceived] * face.OPEN_PER_TICK
+        assert bed.counted() == {"line_limited": 12}
+
+    def test_so_many_lines_of_one_address_in_a_tick(self, bed: Bed) -> None:
+        """A trunk has thousands, whose far end may send from wherever it likes; and nobody uses up what is another's by
+        claiming to send from there."""
+        trunk, quiet = [bed.line() for _ in range(50)], bed.line()
+        for line in trunk:
+            bed.forwarding.settle(line.number, None, ELSEWHERE, advance=False)
+        for claimed in (ELSEWHERE, quiet.address, address(9)):
+            bed.now += 2 * TICK
+            bed.arrive(*((line.cell(LinkType.CONTROL)[0], claimed) for line in trunk))
+            bed.arrive(quiet.cell(LinkType.CONTROL))
+            upcalls = bed.forwarding.upcalls()
+            assert len(upcalls) == face.LINES_PER_ADDRESS + 1
+            assert upcalls[-1] == ControlReceived(quiet.number, body(""))
+        assert bed.counted() == {"line_limited": 3 * (50 - face.LINES_PER_ADDRESS)}
 
     def test_a_talkative_line_is_heard_while_few_are(self, bed: Bed) -> None:
         line = bed.line()

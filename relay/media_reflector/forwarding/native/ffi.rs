@@ -236,12 +236,16 @@ pub extern "C" fn forwarding_forbid(handle: &Handle, id: &TicketId) {
     handle.plane.gate.forbid(id);
 }
 
+/// The first `own` keys are the reflector's own.
+///
 /// # Safety
 /// `keys` shows `size` bytes: keys, one behind the other.
 #[no_mangle]
-pub unsafe extern "C" fn forwarding_check_keys(handle: &Handle, keys: *const u8, size: usize) {
+pub unsafe extern "C" fn forwarding_check_keys(handle: &Handle, keys: *const u8, size: usize, own: usize) {
     let keys = shown(keys, size).chunks_exact(KEY_SIZE).take(MAX_CHECK_KEYS);
-    handle.plane.gate.set_check_keys(keys.filter_map(array).collect());
+    let keys: Vec<_> = keys.filter_map(array).collect();
+    let (own, left) = keys.split_at(own.min(keys.len()));
+    handle.plane.gate.set_check_keys(own, left);
 }
 
 #[no_mangle]

@@ -7,7 +7,6 @@ use std::hash::Hash;
 const PERIOD_TICKS: i64 = 64;
 /// How often in two periods somebody may be heard before they are a repeater.
 const EASE: u32 = 4;
-const REPEATERS_PER_TICK: usize = 40;
 
 /// Who was heard: in this tick, and how often lately.  Keys are an attacker's choice, so the hashes are seeded.
 pub struct Limit<K> {
@@ -20,6 +19,7 @@ pub struct Limit<K> {
 }
 
 impl<K: Copy + Eq + Hash> Limit<K> {
+    /// Half of `per_tick` for repeaters.
     pub fn new(per_tick: usize) -> Self {
         Limit {
             per_tick,
@@ -36,7 +36,7 @@ impl<K: Copy + Eq + Hash> Limit<K> {
         self.turn(tick);
         self.heard.len() < self.per_tick
             && !self.heard.contains(&key)
-            && (self.repeaters < REPEATERS_PER_TICK || !self.repeats(key))
+            && (self.repeaters < self.per_tick / 2 || !self.repeats(key))
     }
 
     /// `key`, which `allows` let through just now, was heard.
@@ -68,6 +68,33 @@ impl<K: Copy + Eq + Hash> Limit<K> {
     }
 }
 
+/// How many lines of one address were heard in this tick: a trunk's slots, thousands of them, all have that of the far
+/// end.
+pub struct Crowd<A> {
+    most: u32,
+    tick: i64,
+    heard: HashMap<A, u32>,
+}
+
+impl<A: Copy + Eq + Hash> Crowd<A> {
+    pub fn new(most: u32) -> Self {
+        Crowd { most, tick: i64::MIN, heard: HashMap::new() }
+    }
+
+    pub fn allows(&mut self, address: A, tick: i64) -> bool {
+        if tick != self.tick {
+            self.tick = tick;
+            self.heard.clear();
+        }
+        self.heard.get(&address).map_or(true, |heard| *heard < self.most)
+    }
+
+    /// A line of `address`, which `allows` let through just now, was heard.
+    pub fn heard(&mut self, address: A) {
+        *self.heard.entry(address).or_insert(0) += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,18 +117,25 @@ mod tests {
         for tick in 0..i64::from(EASE) {
             assert_eq!(hear(&mut limit, 0..200, tick), 80);
         }
-        assert_eq!(hear(&mut limit, 0..80, 5), REPEATERS_PER_TICK);
+        assert_eq!(hear(&mut limit, 0..80, 5), 40);
         assert_eq!(hear(&mut limit, 1000..1200, 5), 40);
     }
 
     #[test]
     fn who_was_quiet_is_new_again() {
-        for (ticks, heard) in
-            [(PERIOD_TICKS, REPEATERS_PER_TICK), (2 * PERIOD_TICKS, 80), (1 << 40, 80), (-PERIOD_TICKS, 80)]
-        {
+        for (ticks, heard) in [(PERIOD_TICKS, 40), (2 * PERIOD_TICKS, 80), (1 << 40, 80), (-PERIOD_TICKS, 80)] {
             let mut limit = Limit::new(80);
             (0..10).for_each(|tick| assert!(hear(&mut limit, 0..80, tick) > 0));
             assert_eq!(hear(&mut limit, 0..80, ticks), heard);
+        }
+    }
+
+    #[test]
+    fn few_of_a_crowd() {
+        let mut crowd = Crowd::new(2);
+        for tick in 0..3 {
+            let mut allowed = |address| crowd.allows(address, tick).then(|| crowd.heard(address)).is_some();
+            assert_eq!([1, 1, 1, 2, 1].map(&mut allowed), [true, true, false, true, false]);
         }
     }
 

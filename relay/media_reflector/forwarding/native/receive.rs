@@ -1,6 +1,7 @@
 //! What comes in: told apart, opened, passed on or handed up.
 
 use crate::counters::Count;
+use crate::gate::Origin;
 use crate::line::{
     Line, Payload, Peer, Refused, BODY_SIZE, CELL_SIZE, CHAFF, CONTROL, END_TO_END, FIRST_BYTES, PAYLOAD_SIZE,
 };
@@ -75,7 +76,7 @@ fn ssrc(cell: &[u8; CELL_SIZE]) -> u32 {
 /// What is left to do once a line's lock is given back.
 enum Onward {
     Nothing,
-    Stranger,
+    Stranger(Origin),
     Unknown,
     Forward(Option<Peer>, Payload),
 }
@@ -83,13 +84,12 @@ enum Onward {
 fn one(plane: &Plane, hand: &mut Hand, place: Option<&Place>, cell: &[u8; CELL_SIZE], source: Address, now: f64) {
     let onward = match place {
         Some(place) => on_line(plane, hand, &mut place.lock(), cell, source, now),
-        None if is_ticket(plane, hand, cell) => Onward::Stranger,
-        None => Onward::Unknown,
+        None => origin(plane, hand, cell).map_or(Onward::Unknown, Onward::Stranger),
     };
     match onward {
         Onward::Nothing => {}
         Onward::Unknown => hand.tally.count(Count::UnknownSsrc),
-        Onward::Stranger => stranger(plane, hand, cell, source, now),
+        Onward::Stranger(origin) => stranger(plane, hand, cell, origin, source, now),
         Onward::Forward(peer, payload) => forward(plane, hand, peer, &payload),
     }
 }
@@ -98,12 +98,12 @@ fn ticket_id(cell: &[u8; CELL_SIZE]) -> TicketId {
     std::array::from_fn(|i| cell[TICKET_ID_AT + i])
 }
 
-fn is_ticket(plane: &Plane, hand: &mut Hand, cell: &[u8; CELL_SIZE]) -> bool {
-    hand.checker.admits(&plane.gate, &ticket_id(cell))
+fn origin(plane: &Plane, hand: &mut Hand, cell: &[u8; CELL_SIZE]) -> Option<Origin> {
+    hand.checker.origin(&plane.gate, &ticket_id(cell))
 }
 
-fn stranger(plane: &Plane, hand: &mut Hand, cell: &[u8; CELL_SIZE], source: Address, now: f64) {
-    let outcome = plane.upcalls.offer_stranger(ticket_id(cell), cell, source, tick_of(now));
+fn stranger(plane: &Plane, hand: &mut Hand, cell: &[u8; CELL_SIZE], origin: Origin, source: Address, now: f64) {
+    let outcome = plane.upcalls.offer_stranger(ticket_id(cell), origin, cell, source, tick_of(now));
     hand.tally.count(match outcome {
         Err(Unheard::Limited) => Count::StrangerLimited,
         Ok(()) | Err(Unheard::Full) => Count::StrangersReceived,
@@ -126,8 +126,10 @@ fn on_line(
     let current = line.current.ssrc == ssrc;
     // The index told where the line was a moment ago: another one, or none, may be in its place.
     let known = line.number != 0 && (current || line.following.as_ref().is_some_and(|epoch| epoch.ssrc == ssrc));
-    if (!known || line.address.is_none()) && is_ticket(plane, hand, cell) {
-        return Onward::Stranger;
+    if !known || line.address.is_none() {
+        if let Some(origin) = origin(plane, hand, cell) {
+            return Onward::Stranger(origin);
+        }
     }
     let epoch = match &mut line.following {
         _ if !known => return Onward::Unknown,
@@ -155,10 +157,10 @@ fn on_line(
     }
     if !current || line.address != Some(source) {
         let upcall = Upcall::Elsewhere { line: line.number, following: !current, payload, source };
-        hand_up(plane, hand, line.number, upcall, now);
+        hand_up(plane, hand, line, upcall, now);
     } else if kind == CONTROL {
         let body = std::array::from_fn::<u8, BODY_SIZE, _>(|i| payload[1 + i]);
-        hand_up(plane, hand, line.number, Upcall::ControlReceived { line: line.number, body }, now);
+        hand_up(plane, hand, line, Upcall::ControlReceived { line: line.number, body }, now);
     }
     if kind == END_TO_END {
         return Onward::Forward(line.peer, payload);
@@ -168,8 +170,12 @@ fn on_line(
 }
 
 /// What a line causes upwards: once in a tick.
-fn hand_up(plane: &Plane, hand: &mut Hand, line: u64, upcall: Upcall, now: f64) {
-    match plane.upcalls.offer_of_line(line, upcall, tick_of(now)) {
+fn hand_up(plane: &Plane, hand: &mut Hand, line: &Line, upcall: Upcall, now: f64) {
+    let outcome = match line.address {
+        None => plane.upcalls.offer_of_opening(line.number, upcall, tick_of(now)),
+        Some(address) => plane.upcalls.offer_of_open(line.number, address, upcall, tick_of(now)),
+    };
+    match outcome {
         Ok(()) => {}
         Err(Unheard::Limited) => hand.tally.count(Count::LineLimited),
         Err(Unheard::Full) => hand.tally.count(Count::UpcallsFull),

@@ -4,13 +4,18 @@ use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::limit::Limit;
+use crate::gate::Origin;
+use crate::limit::{Crowd, Limit};
 use crate::line::{Body, Payload, CELL_SIZE};
 use crate::sys::{Address, Event};
 
 const MAX_UPCALLS: usize = 256;
-const STRANGERS_PER_TICK: usize = 80;
-const LINES_PER_TICK: usize = 80;
+const PERMITTED_PER_TICK: usize = 32;
+const OWN_PER_TICK: usize = 48;
+const LEFT_PER_TICK: usize = 48;
+const OPENING_PER_TICK: usize = 48;
+const OPEN_PER_TICK: usize = 64;
+const LINES_PER_ADDRESS: u32 = 16;
 
 pub type TicketId = [u8; 16];
 
@@ -29,8 +34,23 @@ pub enum Unheard {
 
 struct Waiting {
     upcalls: VecDeque<Upcall>,
-    strangers: Limit<TicketId>,
-    lines: Limit<u64>,
+    permitted: Limit<TicketId>,
+    own: Limit<TicketId>,
+    left: Limit<TicketId>,
+    opening: Limit<u64>,
+    open: Limit<u64>,
+    /// Of open lines, by the address that each has proved: one that a datagram only claims could be another's.
+    addresses: Crowd<Address>,
+}
+
+impl Waiting {
+    fn of(&mut self, origin: Origin) -> &mut Limit<TicketId> {
+        match origin {
+            Origin::Permitted => &mut self.permitted,
+            Origin::Own => &mut self.own,
+            Origin::Left => &mut self.left,
+        }
+    }
 }
 
 /// A bounded queue, and an event that says that it is not empty.
@@ -43,8 +63,12 @@ impl Upcalls {
     pub fn new() -> Result<Self, String> {
         let waiting = Waiting {
             upcalls: VecDeque::with_capacity(MAX_UPCALLS),
-            strangers: Limit::new(STRANGERS_PER_TICK),
-            lines: Limit::new(LINES_PER_TICK),
+            permitted: Limit::new(PERMITTED_PER_TICK),
+            own: Limit::new(OWN_PER_TICK),
+            left: Limit::new(LEFT_PER_TICK),
+            opening: Limit::new(OPENING_PER_TICK),
+            open: Limit::new(OPEN_PER_TICK),
+            addresses: Crowd::new(LINES_PER_ADDRESS),
         };
         Ok(Upcalls { waiting: Mutex::new(waiting), event: Event::new()? })
     }
@@ -58,35 +82,50 @@ impl Upcalls {
         self.push(&mut self.lock(), upcall)
     }
 
-    /// What a line causes: once in a tick, and of few lines.
-    pub fn offer_of_line(&self, line: u64, upcall: Upcall, tick: i64) -> Result<(), Unheard> {
+    /// What a line without an address causes: once in a tick, and of few lines.
+    pub fn offer_of_opening(&self, line: u64, upcall: Upcall, tick: i64) -> Result<(), Unheard> {
         let mut waiting = self.lock();
-        if !waiting.lines.allows(line, tick) {
+        if !waiting.opening.allows(line, tick) {
             return Err(Unheard::Limited);
         }
         if !self.push(&mut waiting, upcall) {
             return Err(Unheard::Full);
         }
-        waiting.lines.heard(line);
+        waiting.opening.heard(line);
         Ok(())
     }
 
-    /// A first message: each ticket once in a tick, and few tickets.
+    /// What a line with an address causes: once in a tick, of few lines, and of fewer at one address.
+    pub fn offer_of_open(&self, line: u64, address: Address, upcall: Upcall, tick: i64) -> Result<(), Unheard> {
+        let mut waiting = self.lock();
+        if !waiting.open.allows(line, tick) || !waiting.addresses.allows(address, tick) {
+            return Err(Unheard::Limited);
+        }
+        if !self.push(&mut waiting, upcall) {
+            return Err(Unheard::Full);
+        }
+        waiting.open.heard(line);
+        waiting.addresses.heard(address);
+        Ok(())
+    }
+
+    /// A first message: each ticket once in a tick, and few tickets of each origin.
     pub fn offer_stranger(
         &self,
         id: TicketId,
+        origin: Origin,
         datagram: &[u8; CELL_SIZE],
         source: Address,
         tick: i64,
     ) -> Result<(), Unheard> {
         let mut waiting = self.lock();
-        if !waiting.strangers.allows(id, tick) {
+        if !waiting.of(origin).allows(id, tick) {
             return Err(Unheard::Limited);
         }
         if !self.push(&mut waiting, Upcall::Stranger { datagram: *datagram, source }) {
             return Err(Unheard::Full);
         }
-        waiting.strangers.heard(id);
+        waiting.of(origin).heard(id);
         Ok(())
     }
 
