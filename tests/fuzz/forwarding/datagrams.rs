@@ -5,10 +5,10 @@
 
 use std::sync::Mutex;
 
+use crate::cells::{check_key, down, packed, packed_down, source, ticket_id, up};
 use crate::crypto::Aead;
 use crate::driver::{Plane, CELL_SIZE};
 use crate::model;
-use crate::sequence::{check_key, down, packed, packed_down, source, ticket_id, up};
 
 const LINES: u8 = 4;
 /// Keys of lines' current and following epochs, and some of nobody.

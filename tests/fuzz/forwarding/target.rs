@@ -28,6 +28,7 @@ native! {
     worker = "../../../relay/media_reflector/forwarding/native/worker.rs"
 }
 
+mod cells;
 #[allow(dead_code)]
 mod datagrams;
 mod driver;
