@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from relay.core import ManualClock, SeededEntropy, TransportUnavailable
+from relay.core import ManualClock, SeededEntropy
 from relay.media_reflector import (
     BodyReceived,
     Descriptor,
@@ -19,12 +19,12 @@ from relay.media_reflector import (
 )
 from relay.media_reflector.descriptor import ReflectorReference, verify_descriptor
 from relay.media_reflector.forwarding.face import Address, Forwarding, pack_address
-from relay.media_reflector.forwarding.native import NativeForwarding
 from relay.media_reflector.forwarding.twin import PlainForwarding
 from relay.media_reflector.handouts import BackupSource
 from relay.media_reflector.line import Line
 from relay.media_reflector.ticket_messages import parse_answer, ticket_request
 from tests.media_reflector.two_reflectors import Pair
+from tests.native_code import native_plane
 
 ONION = "a" * 56
 WALL = 1_800_000_000.0
@@ -238,10 +238,7 @@ def _plain() -> Forwarding:
 
 
 def _native() -> Forwarding:
-    try:
-        return NativeForwarding()
-    except TransportUnavailable as error:
-        pytest.skip(str(error))
+    return native_plane()
 
 
 @pytest.fixture(params=[_plain, _native], ids=["plain", "native"])

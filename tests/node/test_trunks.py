@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.core import ConfigurationError, MisuseError, TransportUnavailable
+from relay.core import MisuseError
 from relay.media_reflector import (
     LineCrossed,
     ReflectorKeys,
@@ -13,9 +13,9 @@ from relay.media_reflector import (
     fetch_descriptor,
     fetch_ticket,
 )
-from relay.media_reflector.forwarding import load_forwarding
 from relay.node import trunks as keeper
 from relay.node.reflector_state import ReflectorState
+from tests.native_code import native_plane
 from tests.node.fake_tor import FakeTor, until
 from tests.node.lines import Line
 from tests.node.running import CLOCK, ENTROPY, Run, Start, settings_for
@@ -72,10 +72,7 @@ async def test_a_trunk_comes_up_by_itself_carries_a_call_and_is_told(
     start: Start, tor: FakeTor, tmp_path: Path, plane: str
 ) -> None:
     if plane == "native":
-        try:
-            load_forwarding("native")
-        except (ConfigurationError, TransportUnavailable) as error:
-            pytest.skip(str(error))
+        native_plane()
     first, second = await _two(start, tmp_path, plane)
     await until(lambda: _up(first) and _up(second), 10.0)
     for run, other in ((first, second), (second, first)):

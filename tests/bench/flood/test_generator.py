@@ -14,13 +14,17 @@ from bench.flood.material import OwnLine, sent_cells, write_material
 from relay.core import TransportUnavailable
 from relay.lab.load.generator import LoadGenerator
 from relay.lab.load.lines import LOOPBACK, LoadLine, sealed
-from relay.media_reflector.forwarding.build import find_compiler
 from relay.media_reflector.forwarding.face import UpKeys
 from relay.media_reflector.link import opener
 from relay.rtp.cell import CELL_SIZE, LinkType
 from relay.rtp.srtp import SrtpDrop
+from tests.native_code import compiler
 
-pytestmark = pytest.mark.skipif(find_compiler() is None, reason="needs rustc")
+
+@pytest.fixture(autouse=True)
+def _needs_the_compiler() -> None:
+    compiler()
+
 
 OWN = OwnLine(UpKeys(77, bytes(range(16)), bytes(range(12))), 65_530)
 SEEN = [

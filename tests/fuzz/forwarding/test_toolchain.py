@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from relay.media_reflector.forwarding.build import find_compiler
 from tests.fuzz.forwarding.toolchain import TARGET
+from tests.native_code import compiler
 
 
 @pytest.mark.parametrize("variant", ["sequences", "datagrams", "planted"])
 def test_the_target_compiles(tmp_path: Path, variant: str) -> None:
-    compiler = find_compiler()
-    if compiler is None:
-        pytest.skip("needs rustc")
-    command = [compiler, "--edition", "2021", "--emit=metadata", "--cfg", variant, str(TARGET)]
+    command = [compiler(), "--edition", "2021", "--emit=metadata", "--cfg", variant, str(TARGET)]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "target.rmeta")],
         capture_output=True,

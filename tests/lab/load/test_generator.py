@@ -13,6 +13,7 @@ from relay.core import MisuseError, TransportUnavailable
 from relay.lab.load.generator import Correlation, Counts, LoadGenerator, agent_socket
 from relay.lab.load.library import load_library
 from relay.lab.load.lines import LINE, LOOPBACK, blank
+from tests.native_code import absent
 
 LINES = 6
 TICKS = 20
@@ -26,7 +27,7 @@ def _needs_the_library() -> None:
     try:
         load_library()
     except TransportUnavailable as error:
-        pytest.skip(str(error))
+        absent(str(error))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from relay.lab.load.library import load_library
 from relay.lab.load.measure import Load, observe_forwarding
 from relay.lab.load.processes import Cores
 from relay.media_reflector.forwarding import load_forwarding
+from tests.native_code import absent
 
 
 @pytest.mark.parametrize("prefer", ["plain", "native"])
@@ -15,7 +16,7 @@ def test_counts_of_both_ends_agree(prefer: str) -> None:
         load_library()
         load_forwarding(prefer)
     except TransportUnavailable as error:
-        pytest.skip(str(error))
+        absent(str(error))
     seen = observe_forwarding(
         40, 0.6, SystemClock(), prefer=prefer, generators=2, opened_every=1, warm=0.2, jitter=0.002
     )

@@ -3,10 +3,9 @@
 import hashlib
 from dataclasses import dataclass, field
 
-import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from relay.core import SystemClock, TransportUnavailable
+from relay.core import SystemClock
 from relay.media_reflector.forwarding.face import (
     CHECK_SIZE,
     MAX_UPCALLS,
@@ -19,11 +18,11 @@ from relay.media_reflector.forwarding.face import (
     UpKeys,
     pack_address,
 )
-from relay.media_reflector.forwarding.native import NativeForwarding
 from relay.media_reflector.forwarding.twin import PlainForwarding
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, TICK, LinkType
 from relay.rtp.packet import pack_header
 from relay.rtp.srtp import AeadSrtp, SessionKeys, SrtpDrop
+from tests.native_code import native_plane
 
 PAYLOAD_TYPE = 111
 NOW = 1000.0
@@ -172,10 +171,5 @@ class Bed:
 
 
 def make_forwarding(name: str) -> Forwarding:
-    """A data plane by its name; skips the test when the native one is not built."""
-    if name == "plain":
-        return PlainForwarding(SystemClock())
-    try:
-        return NativeForwarding()
-    except TransportUnavailable as error:
-        pytest.skip(str(error))
+    """A data plane by its name."""
+    return PlainForwarding(SystemClock()) if name == "plain" else native_plane()

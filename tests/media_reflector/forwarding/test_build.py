@@ -8,9 +8,13 @@ import pytest
 from relay.core import TransportUnavailable
 from relay.media_reflector.forwarding import build
 from relay.media_reflector.forwarding.build import build_crate, find_compiler
-from relay.media_reflector.forwarding.library import OUTPUT, ROOT, open_library, sources, sources_hash
+from relay.media_reflector.forwarding.library import ROOT, open_library, sources, sources_hash
+from tests.native_code import compiler, native_plane
 
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no compiler that will do")
+
+@pytest.fixture
+def needs_compiler() -> None:
+    compiler()
 
 
 def pretend(directory: Path, version: str) -> Path:
@@ -47,7 +51,7 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         build_crate(ROOT, tmp_path / "x.so")
 
 
-@needs_compiler
+@pytest.mark.usefixtures("needs_compiler")
 def test_a_crate_that_does_not_compile(tmp_path: Path) -> None:
     (tmp_path / "wrong.rs").write_text("fn wrong() -> u8 { }")
     with pytest.raises(TransportUnavailable, match=r"cannot be built: error\[E0308\]"):
@@ -55,7 +59,7 @@ def test_a_crate_that_does_not_compile(tmp_path: Path) -> None:
     assert list((tmp_path / "built").iterdir()) == []
 
 
-@needs_compiler
+@pytest.mark.usefixtures("needs_compiler")
 def test_a_library_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     output = tmp_path / "built" / "forwarding.so"
     output.parent.mkdir()
@@ -65,14 +69,14 @@ def test_a_library_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     assert list(output.parent.iterdir()) == [output]
 
 
-@needs_compiler
+@pytest.mark.usefixtures("needs_compiler")
 def test_a_directory_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TransportUnavailable, match="cannot be written to"):
         build_crate(ROOT, tmp_path / "file" / "x.so")
 
 
-@needs_compiler
+@pytest.mark.usefixtures("needs_compiler")
 def test_the_sources_tests_pass(tmp_path: Path) -> None:
     """The tests beside the sources, which need no Python."""
     program = tmp_path / "tests"
@@ -90,10 +94,10 @@ def test_the_sources_tests_pass(tmp_path: Path) -> None:
     assert "0 passed" not in done.stdout
 
 
-@pytest.mark.skipif(not OUTPUT.exists(), reason="the native data plane is not built")
 def test_building_again_is_quick_and_quiet(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    native_plane()
     monkeypatch.setenv("RUSTC", str(tmp_path / "nothing"))
     assert build.main() == 0
     assert capsys.readouterr() == ("", "")

@@ -7,8 +7,9 @@ import pytest
 
 from relay.core import TransportUnavailable
 from relay.media_reflector.forwarding import face, library
-from relay.media_reflector.forwarding.build import build_crate, find_compiler
-from relay.media_reflector.forwarding.library import OUTPUT, ROOT, open_library, sources, sources_hash
+from relay.media_reflector.forwarding.build import build_crate
+from relay.media_reflector.forwarding.library import ROOT, open_library, sources, sources_hash
+from tests.native_code import compiler, native_plane
 
 
 def test_every_source_counts(tmp_path: Path) -> None:
@@ -41,15 +42,14 @@ def test_a_library_without_our_functions() -> None:
 
 
 def test_built_from_other_sources(tmp_path: Path) -> None:
-    if find_compiler() is None:
-        pytest.skip("no compiler")
+    compiler()
     build_crate(ROOT, tmp_path / "old.so", label="0123456789abcdef")
     with pytest.raises(TransportUnavailable, match="other sources"):
         open_library(tmp_path / "old.so")
 
 
-@pytest.mark.skipif(not OUTPUT.exists(), reason="the native data plane is not built")
 def test_says_which_libcrypto() -> None:
+    native_plane()
     assert "OpenSSL" in library.libcrypto()
 
 
