@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = . .deps/env.sh &&
 SOURCES = $(wildcard relay tests ops bench)
 
-.PHONY: help setup demo bench faults fuzz failover test lint format lock clean distclean
+.PHONY: help setup demo bench faults fuzz failover store quality search linking dial test lint format lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,15 +20,33 @@ bench: setup  ## the data plane beside the kernel alone, coturn and rtpengine, a
 faults: setup  ## floods of eight kinds against a reflector with 2,000 full lines, two minutes; figures in faults-out/
 	@$(RUN) python -m bench.faults $(FAULTS)
 
-fuzz: setup  ## the native data plane under libFuzzer and AddressSanitizer for FUZZ seconds (60); finds in fuzz-out/
+fuzz: setup  ## every codec, and the native data plane under AddressSanitizer, FUZZ seconds (240) in all; fuzz-out/
 	@ops/fuzzer.sh
-	@$(RUN) python -m tests.fuzz.forwarding.run --seconds $(or $(FUZZ),60) $(FUZZ_OPTIONS)
+	@$(RUN) python -m tests.fuzz.run --seconds $(or $(FUZZ),240) $(FUZZ_OPTIONS)
 
 failover: setup  ## a reflector full of lines is killed: when and where they go on, about a minute; in failover-out/
 	@$(RUN) python -m bench.failover $(FAILOVER)
 
+store: setup  ## a contact point's store with STORE="--records 1000000", about ten minutes and 5 GiB; in store-out/
+	@$(RUN) python -m bench.store $(STORE)
+
+quality: setup  ## speech through codecs, cells and losses, judged by ViSQOL; costs; ZRTP; seven minutes; in quality-out/
+	@ops/quality.sh
+	@$(RUN) BAYONNE_WIDEBAND_SOUNDS=.deps/wideband/usr/share/asterisk/sounds python -m bench.quality $(QUALITY)
+
+search: setup  ## 100,000 listings, searched in ten ways, two minutes; SEARCH=--postgresql: five; in search-out/
+	@$(RUN) python -m bench.search $(SEARCH)
+
+linking: setup  ## which tokens have one owner, as a contact point could tell, in simulation, five minutes; in linking-out/
+	@$(RUN) python -m bench.token_linking $(LINKING)
+
+dial: setup  ## from dialling to the first byte of a ring, agent warm; in dial-out/
+	@$(RUN) python -m bench.dial $(DIAL)
+
+# First those that can share the cores, then those that hear real calls, each with the machine to itself.
 test: lint  ## lint, then every test, the demo call included
-	@$(RUN) python -m pytest $(TESTS)
+	@$(RUN) python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone" $(TESTS) || test $$? -eq 5
+	@$(RUN) python -m pytest -m alone $(TESTS) || test $$? -eq 5
 
 lint: setup  ## ruff, import rules, mypy --strict
 	@$(RUN) ruff check $(SOURCES)

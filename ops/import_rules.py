@@ -38,7 +38,18 @@ _SENSING_CALLS = frozenset({"urandom", "getrandom", "utcnow", "today"})
 NAME_LOOKUPS = frozenset({"getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getfqdn"})
 
 FREE_TEST_DIRECTORIES = frozenset(
-    {"integration", "scenarios", "knowledge", "property", "vectors", "browser", "fuzz", "ops", "bench"}
+    {
+        "integration",
+        "scenarios",
+        "knowledge",
+        "property",
+        "vectors",
+        "browser",
+        "fuzz",
+        "model",
+        "ops",
+        "bench",
+    }
 )
 
 _LEVEL_OF = {package: level for level, packages in enumerate(LEVELS) for package in packages}

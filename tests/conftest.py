@@ -13,10 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
 from relay.core import Child, spawn
+
+# How long a test takes says what else the machine does; benches are for speed.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -57,11 +62,16 @@ def _is_foreign_ipv6(text: str) -> bool:
 def _log_holds_no_address(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test whose log tells who, where or with whom, whatever way the line took."""
     lines: list[str] = []
+    configured = structlog.get_config() if structlog.is_configured() else None
     # Whoever configures logging in a test replaces handlers and processors: so stand where every line passes.
     with pytest.MonkeyPatch.context() as patch:
         _listen_to_structlog(patch, lines)
         _listen_to_logging(patch, lines)
         yield
+    # The next test, whichever that is, logs as if this one had not been.
+    structlog.reset_defaults()
+    if configured is not None:
+        structlog.configure(**configured)
     if request.path.name not in _ABOUT_REDACTION:
         found = sorted({leak for line in lines for leak in leaks(line)})
         assert not found, f"a log line of this test holds {' and '.join(found)}"

@@ -13,6 +13,17 @@ tor_will_do() {
     [ -n "$version" ] && [ "$(printf '%s\n' 0.4.8 "$version" | sort -V | head -n 1)" = 0.4.8 ]
 }
 
+# Debian keeps a server's programs beside its version, outside of PATH.
+postgres_is_there() {
+    there initdb || { [ "$aside" = no ] && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+}
+
+# Another implementation of ZRTP, for the tests.
+bzrtp_is_there() {
+    compgen -G "$deps/root/usr/lib/*/libbzrtp.so.0" >/dev/null ||
+        { [ "$aside" = no ] && compgen -G '/usr/lib/*/libbzrtp.so.0' >/dev/null; }
+}
+
 sounds_are_there() {
     [ -d "$deps/root$sounds/$1" ] || { [ "$aside" = no ] && [ -d "${BAYONNE_SOUNDS:-$sounds}/$1" ]; }
 }
@@ -24,6 +35,11 @@ missing_packages() {
     there baresip || missing+=" baresip-core"
     there sipp || missing+=" sip-tester"
     there tshark || missing+=" tshark"
+    bzrtp_is_there || missing+=" libbzrtp0"
+    there linphonec || missing+=" linphone-cli"
+    there zbarimg || missing+=" zbar-tools"
+    { there gpg && there gpg-agent; } || missing+=" gpg gpg-agent"
+    postgres_is_there || missing+=" postgresql"
     sounds_are_there en_US_f_Allison || missing+=" asterisk-core-sounds-en-wav"
     sounds_are_there fr_CA_f_June || missing+=" asterisk-core-sounds-fr-wav"
     [ -n "${PIP_CERT:-}${SSL_CERT_FILE:-}" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=" ca-certificates"

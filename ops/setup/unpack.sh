@@ -42,9 +42,22 @@ unpack_archives() {
 write_wrappers() {
     local program path
     mkdir -p "$deps/bin"
-    for program in usr/sbin/tor usr/bin/tor usr/bin/baresip usr/bin/sipp usr/bin/tshark usr/bin/dumpcap usr/bin/python3 usr/bin/rustc; do
+    for program in usr/sbin/tor usr/bin/tor usr/bin/baresip usr/bin/sipp usr/bin/tshark usr/bin/dumpcap usr/bin/python3 usr/bin/rustc usr/bin/zbarimg usr/bin/gpg-agent; do
         if [ -x "$deps/root/$program" ]; then write_wrapper "${program##*/}" "$program"; fi
     done
+    # It finds its grammars in ./share, where they are not in /usr/share.
+    if [ -x "$deps/root/usr/bin/linphonec" ]; then
+        # shellcheck disable=SC2016 # for the wrapper to expand
+        write_wrapper linphonec usr/bin/linphonec '' 'cd "$here/root/usr"'
+    fi
+    for path in "$deps"/root/usr/lib/postgresql/*/bin/initdb "$deps"/root/usr/lib/postgresql/*/bin/postgres; do
+        if [ -x "$path" ]; then write_wrapper "${path##*/}" "${path#"$deps/root/"}"; fi
+    done
+    # It would start the agent of the place that it was built for.
+    if [ -x "$deps/root/usr/bin/gpg" ]; then
+        # shellcheck disable=SC2016 # for the wrapper to expand
+        write_wrapper gpg usr/bin/gpg '--agent-program "$here/bin/gpg-agent"'
+    fi
     if [ -x "$deps/root/usr/bin/gcc" ]; then
         link_libraries
         # shellcheck disable=SC2016 # for the wrapper to expand
@@ -66,16 +79,17 @@ link_libraries() {
     done
 }
 
-# write_wrapper NAME PROGRAM [ARGUMENTS]
+# write_wrapper NAME PROGRAM [ARGUMENTS [COMMAND BEFORE IT]]
 write_wrapper() {
     local triplet
     triplet=$(uname -m)-linux-gnu
     cat >"$deps/bin/$1" <<WRAPPER
 #!/bin/sh
 here=\$(CDPATH='' cd -- "\$(dirname -- "\$0")/.." && pwd)
-LD_LIBRARY_PATH="\$here/root/usr/lib/$triplet:\$here/root/lib/$triplet:\$here/root/usr/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+LD_LIBRARY_PATH="\$here/root/usr/lib/$triplet:\$here/root/usr/lib/$triplet/pulseaudio:\$here/root/lib/$triplet:\$here/root/usr/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 WIRESHARK_DATA_DIR="\$here/root/usr/share/wireshark"
 export LD_LIBRARY_PATH WIRESHARK_DATA_DIR
+${4:-:}
 exec "\$here/root/$2" ${3:-} "\$@"
 WRAPPER
     chmod 755 "$deps/bin/$1"

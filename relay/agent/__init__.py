@@ -5,8 +5,10 @@ DESIGN.md sections 1, 4 and 6; RFC 3261 towards phones.  Must never learn what i
 
 from relay.agent.accepted import AcceptedReflectors
 from relay.agent.agent import Agent
-from relay.agent.contacts import Contact, ContactBook
+from relay.agent.contact_file import Contact
+from relay.agent.contacts import ContactBook
 from relay.agent.events import JsonReporter, ProseReporter, Reporter
+from relay.agent.kept import Kept, PlainFiles
 from relay.agent.settings import AgentSettings, ChaffSettings
 from relay.agent.state import StateDirectory
 
@@ -18,6 +20,8 @@ __all__ = [
     "Contact",
     "ContactBook",
     "JsonReporter",
+    "Kept",
+    "PlainFiles",
     "ProseReporter",
     "Reporter",
     "StateDirectory",

@@ -86,6 +86,8 @@ class Call:
         self.contact = contact
         self.phase = Phase.RINGING if side is Side.CALLER else Phase.ALERTING
         self.reason = ""
+        self.untaken = False
+        """Whether it rang here, or should have, and nobody decided about it."""
         self._start_delay = start_delay
         self._stagger = stagger
         self._longest_delay = longest_delay
@@ -165,6 +167,7 @@ class Call:
         """Our phone declined the ring, is busy, or is not there."""
         if self.phase is Phase.ALERTING:
             busy, absent = status in (486, 600), status in (404, 408, 480, 503)
+            self.untaken = busy or absent
             self._out(SendAnswer(486 if busy else 480 if absent else 603))
             self._end("busy here" if busy else "no phone here" if absent else "declined here")
 
@@ -238,9 +241,19 @@ class Call:
             self._bye_next = None
             self._settle_at = now
 
+    def insecure(self, reason: str, now: float) -> None:
+        """The voice is not secured, or not any more, and does not go on in the clear."""
+        if self.phase is Phase.TALKING:
+            self._tell("hang-up", by="us")
+            self._bye_until = now + BYE_SECONDS
+            self._part(now, reason, farewell=True)
+            self._settle_at = None
+            self._repeat_bye(now)
+
     def note(self, method: str, now: float) -> None:
         """A sealed CANCEL or BYE arrived by way of the contact point."""
         if method == "CANCEL" and self.phase is Phase.ALERTING:
+            self.untaken = True
             self._out(HangUpPhone())
             self._end("cancelled by the caller")
         elif method == "BYE" and self.phase is Phase.RINGING:
@@ -310,6 +323,7 @@ class Call:
                 self._out(SendNote("CANCEL"))
                 self._fail(480, "no answer")
             case Phase.ALERTING:
+                self.untaken = True
                 self._out(HangUpPhone())
                 self._end("nobody answered here")
             case Phase.MEETING:

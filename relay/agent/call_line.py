@@ -30,8 +30,8 @@ class CallLine:
         self.reflector = ""
         self.join_code = b""
         self.trunk: bytes | None = None
-        self.over_trunk = False
-        """Whether the two lines are at two reflectors."""
+        self.other_end: bytes | None = None
+        """The identity of the reflector at which the other line began, where that is not this one's."""
         self._around = around
         self._call = call
         self._voice = voice
@@ -85,10 +85,25 @@ class CallLine:
         self._call.not_crossed(reason, self._now())
         self._pump()
 
-    def code_at(self, identity: bytes) -> bytes | None:
-        """With a trunk between them the two ends have no reflector in common to meet at: each has its own."""
+    @property
+    def over_trunk(self) -> bool:
+        return self.other_end is not None
+
+    def meets_at(self, identity: bytes) -> tuple[bytes, bytes | None] | None:
+        """With a trunk between them whichever line still is where it was waits there, under the code of that place;
+        the one that had to move comes to it, over a trunk if it is not at that very reflector now."""
         keyed = self._voice.keyed
-        return None if keyed is None or self.over_trunk else keyed.join_code(identity)
+        if keyed is None:
+            return None
+        if self.other_end is None:
+            return keyed.join_code(identity), None
+        return keyed.join_code(self.other_end), None if identity == self.other_end else self.other_end
+
+    def waits_at(self, identity: bytes) -> bytes | None:
+        """The code under which this line, still at the reflector of this identity, waits for the other one to come back
+        after the trunk broke."""
+        keyed = self._voice.keyed
+        return None if keyed is None or self.other_end is None else keyed.join_code(identity)
 
     def next_body(self) -> bytes | None:
         return self._voice.next_body()

@@ -4,6 +4,7 @@ The decisions are in `relay.agent.call`; here is only wiring, one object for one
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from relay.agent.call import Call, Phase
@@ -25,19 +26,26 @@ from relay.agent.commands import (
     Tone,
     Unkey,
 )
-from relay.agent.contacts import Contact
+from relay.agent.contact_file import Contact
+from relay.agent.delivery import Target, first_that_takes
 from relay.agent.events import Value
 from relay.agent.meeting import Meeting
 from relay.agent.phone import PhoneCall
 from relay.agent.phone_leg import SECONDS_PER_PIP, countdown
 from relay.agent.sealed_dialog import SealedDialog
+from relay.agent.sealed_voice import SealedVoice
 from relay.agent.surroundings import Surroundings
 from relay.core import BayonneError, MisuseError, PeerError, get_logger
 from relay.forward_publish import CallKeys, OpenedRing, OutgoingRing
+from relay.rtp import Codec
 from relay.sip import Request
+from relay.sip.opus_offer import PhoneVoice, answer_phone
 from relay.sip.sdp import SessionDescription
 
 _log = get_logger("call")
+
+_SAID = {Codec.OPUS: "Opus", Codec.G722: "G.722", Codec.PCMA: "G.711 (A law)", Codec.PCMU: "G.711 (mu law)"}
+"""Codecs by the names that people know."""
 
 
 class CallRunner:
@@ -55,6 +63,7 @@ class CallRunner:
         surroundings: Surroundings,
         *,
         opened: OpenedRing | None = None,
+        on_end: "Callable[[CallRunner], None] | None" = None,
     ) -> None:
         self.call = call
         self.contact = contact
@@ -63,12 +72,25 @@ class CallRunner:
         self.ring_task: asyncio.Task[None] | None = None
         self.offered: tuple[str, ...] = ()
         self.opened = opened
+        self.tried = False
+        """Whether our ring was handed to a contact point, or about to be."""
+        self.heard_of = False
+        """Whether the contact answered our ring, whatever it said."""
+        self._on_end = on_end
+        self._sent_by: Target | None = None
         self.phone: PhoneCall | None = None
+        self.offer_of_phone: SessionDescription | None = None
         self.answer_for_phone: SessionDescription | None = None
-        self.answer_for_peer: SessionDescription | None = None
+        self.answer_for_peer: SealedVoice | None = None
         self.meeting: Meeting | None = None
         self._around = surroundings
-        self.voice = CallVoice(surroundings, lambda: self.call.phase is Phase.TALKING, self._dialog_in_cells)
+        self.voice = CallVoice(
+            surroundings,
+            contact,
+            lambda: self.call.phase is Phase.TALKING,
+            self._dialog_in_cells,
+            self._insecure,
+        )
         self.leg = self.voice.leg
         self.line = CallLine(surroundings, call, self.voice, pump=self.pump, probe=self._probe)
         self._timer: asyncio.TimerHandle | None = None
@@ -102,7 +124,9 @@ class CallRunner:
         self.line.join_code = join_code
         self.meeting = meeting
         if meeting is not None:
-            self.line.reflector, self.line.over_trunk = meeting.own, bool(meeting.via)
+            self.line.reflector = meeting.own
+            if meeting.via:
+                self.line.other_end = self._around.pool.trunk(meeting.own, meeting.via)
 
     def decline(self, status: int) -> None:
         """Say no to a ring before any phone rang."""
@@ -120,6 +144,10 @@ class CallRunner:
 
     def transport_lost(self, reason: str) -> None:
         self.call.transport_lost(reason, self._now())
+        self.pump()
+
+    def _insecure(self, reason: str) -> None:
+        self.call.insecure(reason, self._now())
         self.pump()
 
     def _probe(self) -> None:
@@ -179,6 +207,8 @@ class CallRunner:
                 self.ring_task.cancel()
             self.ring = self.opened = None
             self.leg.close()
+            if self._on_end is not None:
+                self._on_end(self)
             counts = {"lost_cells": self.voice.lost_cells, "cells_received": self.voice.cells_received}
             fields = {**fields, **counts}
         self._around.report(event, **fields)
@@ -195,8 +225,8 @@ class CallRunner:
         opened = self.opened
         if opened is None:
             return
-        session = self.answer_for_peer if status < 300 else None
-        sip = self.dialog.answer(status, session, self.meeting)
+        voice = self.answer_for_peer if status < 300 else None
+        sip = self.dialog.answer(status, voice, self.meeting)
         try:
             body, keys = opened.seal_answer(self._around.identity, sip, self._around.entropy)
         except (PeerError, MisuseError):
@@ -205,18 +235,31 @@ class CallRunner:
             return
         if status < 300:
             self.keyed(keys)
-        self._around.spawn("answer", self._deliver(opened.reply.onion, opened.reply.token, body))
+        target = (opened.reply.onion, opened.reply.token)
+        self._around.spawn("answer", self._deliver([target], body))
 
     def _send_note(self, method: str) -> None:
-        whereabouts = self.contact.whereabouts
-        if whereabouts is None or (method == "CANCEL" and self.ring is None):
+        targets = self._targets()
+        if not targets or (method == "CANCEL" and self.ring is None):
             # There is nothing to cancel where no ring went out.
             return
         try:
             body = self._around.messenger.seal_note(self.contact, self.dialog.request(method))
         except (PeerError, MisuseError):
             return
-        self._around.spawn("note", self._deliver(whereabouts.onion, whereabouts.token, body))
+        self._around.spawn("note", self._deliver(targets, body))
+
+    async def send_to_contact(self, body: bytes) -> None:
+        """A ring, to the first of the contact's contact points that takes it.  Raises `TransportUnavailable`."""
+        self.tried = True
+        self._sent_by = await first_that_takes(self._targets(), body, self._around.messenger.send)
+
+    def _targets(self) -> list[Target]:
+        """Where to send to, the one that took the ring first."""
+        whereabouts = self.contact.whereabouts
+        places = whereabouts.places if whereabouts is not None else ()
+        targets = [(place.onion, place.token) for place in places]
+        return sorted(targets, key=lambda target: target != self._sent_by)
 
     async def open_leg(self) -> int:
         """Take a port for the phone's voice, unless the call is over already.  Raises `TransportUnavailable`."""
@@ -225,9 +268,28 @@ class CallRunner:
             self.leg.close()
         return port
 
-    async def _deliver(self, onion: str, token: str, body: bytes) -> None:
+    def take_answer(self, voice: SealedVoice | None) -> None:
+        """The other side took our call, and said what its end is: now our phone can be answered."""
+        offer, security = self.offer_of_phone, self.voice.security
+        if voice is not None and offer is not None:
+            security.take_peer(voice)
+            line, hashes = security.to_answer()
+            address, port = self._around.media_host, self.leg.port
+            self.answer_for_phone = answer_phone(
+                offer, address=address, port=port, session_id=1, line=line, hashes=hashes
+            )
+
+    def connect_leg(self, voice: PhoneVoice) -> None:
+        """Where the phone listens and how it talks; that it has to be translated for is told once.  Raises
+        `TransportUnavailable`."""
+        before = self.leg.stream.format
+        self.leg.connect(voice.address, voice.port, voice.format)
+        if voice.format.transcoded and (before is None or before.codec is not voice.format.codec):
+            self._around.report("transcoding", codec=_SAID[voice.format.codec])
+
+    async def _deliver(self, targets: Sequence[Target], body: bytes) -> None:
         try:
-            await self._around.messenger.send(onion, token, body)
+            await first_that_takes(targets, body, self._around.messenger.send)
         except BayonneError as error:
             self.transport_lost(str(error))
 

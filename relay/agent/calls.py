@@ -1,13 +1,18 @@
 """All calls of an agent: what a phone dials becomes a ring, what a ring asks makes the phone ring."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 
 from relay.agent.call import NOWHERE_TO_MEET, SETTLE_SECONDS, Call, Phase, Side
 from relay.agent.call_runner import CallRunner
-from relay.agent.contacts import Contact, ContactBook, Whereabouts
+from relay.agent.contact_file import Contact, Whereabouts
+from relay.agent.contacts import ContactBook
+from relay.agent.delivery import Target
 from relay.agent.meeting import NOTHING_IN_COMMON
+from relay.agent.missed_calls import MissedCalls
+from relay.agent.permissions import may_ring
 from relay.agent.phone import (
     Answered,
     Cancelled,
@@ -24,9 +29,18 @@ from relay.agent.settings import LONGEST_START_DELAY, AgentSettings
 from relay.agent.surroundings import Surroundings
 from relay.chaff import StaggeredTeardown, StartDelay
 from relay.core import BayonneError, PeerError, RefusedByPolicy, TransportUnavailable
-from relay.forward_publish import CallKeys, OpenedNote, OpenedRing, Peer, Reply, is_token, seal_ring
+from relay.forward_publish import (
+    CallKeys,
+    OpenedNote,
+    OpenedRing,
+    Peer,
+    Reply,
+    current_period,
+    is_token,
+    seal_ring,
+)
 from relay.identity import format_address
-from relay.sip.opus_offer import PhoneVoice, answer_phone, find_opus, neutral_offer
+from relay.sip.opus_offer import PhoneVoice, find_voice, phone_offer
 from relay.sip.sdp import SessionDescription
 from relay.sip.uri import SipUri
 
@@ -38,15 +52,15 @@ HEAD_START = 2.0
 BOUND_SECONDS = 10.0
 """How long a ring waits for our own flow: without it no answer could come."""
 NOBODY_THERE = 480
-NOWHERE = "192.0.2.1"
-"""The address in sealed session descriptions: a documentation address (RFC 5737), because voice goes in cells."""
+DOUBTED = 403
 _ONION = re.compile(r"[a-z2-7]{56}")
 
 
 class Calls:
     """Joins the phone's side and the contacts' side.
 
-    `place` rings the registered phone; `usable` says why no call can be made right now, or "" when one can.
+    `place` rings the registered phone; `usable` says why no call can be made right now, or "" when one can;
+    `doubt` why a contact must not be called.
     """
 
     def __init__(
@@ -57,15 +71,18 @@ class Calls:
         *,
         place: Callable[[str, str, SessionDescription], PhoneCall | None],
         usable: Callable[[], str],
+        doubt: Callable[[Contact], str],
     ) -> None:
         self._around = surroundings
         self._book = book
         self._place = place
         self._usable = usable
+        self._doubt = doubt
         self._ring_seconds = settings.ring_seconds
-        self._contact_point = settings.contact_points[0]
+        self._contact_points = settings.contact_points
         self._start_delay = StartDelay(settings.chaff.start_delay)
         self._stagger = StaggeredTeardown(settings.chaff.staggered_teardown, minimum=SETTLE_SECONDS)
+        self._missed = MissedCalls(book, surroundings)
         self._runners: list[CallRunner] = []
 
     # -- the phone's side ----------------------------------------------------------------------------------------
@@ -102,24 +119,29 @@ class Calls:
             self._around.report("failed", status=503, reason=why)
             phone.refuse(503, why.capitalize(), now=now)
             return
-        if (
-            contact.whereabouts is None
-            or not contact.public_key
-            or contact.whereabouts.expires < self._wall()
-        ):
-            self._around.report(
-                "failed", status=NOBODY_THERE, reason=f"nothing is known yet of where {contact.name} is"
-            )
+        if contact.blocked:
+            self._around.report("failed", status=NOBODY_THERE, reason=f"you blocked {contact.name}")
+            phone.refuse(NOBODY_THERE, "Blocked by you", now=now)
+            return
+        if why := self._doubt(contact):
+            self._around.report("failed", status=DOUBTED, reason=why)
+            phone.refuse(DOUBTED, "Changed at the domain", now=now)
+            return
+        if contact.whereabouts is None or not contact.callable_at(self._wall()):
+            self._missed.not_sent(contact)
+            how_long = "yet" if contact.whereabouts is None else "any more"
+            why = f"nothing is known {how_long} of where {contact.name} is"
+            self._around.report("failed", status=NOBODY_THERE, reason=why)
             phone.refuse(NOBODY_THERE, "Not heard of yet", now=now)
             return
         if len(self._active()) >= MAX_CALLS:
             phone.refuse(486, "Busy here", now=now)
             return
         try:
-            voice = find_opus(offer)
+            voice = find_voice(offer)
         except RefusedByPolicy as error:
             self._around.report("failed", status=488, reason=str(error))
-            phone.refuse(488, "Opus is needed", now=now)
+            phone.refuse(488, "No codec in common", now=now)
             return
         join_code = self._around.entropy.token(JOIN_CODE_SIZE)
         runner = self._runner(Side.CALLER, contact, self._dialog(contact), self._ring_seconds)
@@ -127,7 +149,8 @@ class Calls:
         runner.phone = phone
         self._runners.append(runner)
         runner.pump()
-        job = self._ring(runner, contact.whereabouts, join_code, offer, voice)
+        runner.offer_of_phone = offer
+        job = self._ring(runner, contact.whereabouts, join_code, voice)
         runner.ring_task = self._around.spawn("ring", job)
 
     async def _ring(
@@ -135,35 +158,26 @@ class Calls:
         runner: CallRunner,
         whereabouts: Whereabouts,
         join_code: bytes,
-        phone_offer: SessionDescription,
         voice: PhoneVoice,
     ) -> None:
         around, contact = self._around, runner.contact
         try:
-            port = await runner.open_leg()
-            runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
-            runner.answer_for_phone = answer_phone(
-                phone_offer, address=around.media_host, port=port, session_id=1
-            )
+            await runner.open_leg()
+            runner.connect_leg(voice)
+            ours = runner.voice.security.take_phone(voice)
             runner.offered = around.pool.offer()[:MAX_REFLECTORS]
             if not runner.offered:
                 raise TransportUnavailable("none of your guards takes a line just now")
-            offer = neutral_offer(address=NOWHERE, port=9, session_id=1)
-            sip = runner.dialog.invite(offer, runner.offered, join_code, self._ring_seconds)
-            body, runner.ring = seal_ring(
-                around.identity,
-                Peer(contact.public_key, contact.secret),
-                whereabouts.prekey,
-                sip,
-                Reply(self._contact_point, contact.token.token),
-                around.clock,
-                around.entropy,
-            )
-            await around.messenger.wait_bound(contact.token.token, BOUND_SECONDS)
+            sip = runner.dialog.invite(ours, runner.offered, join_code, self._ring_seconds)
+            reply = Reply(*await self._where_to_answer(contact))
             if runner.call.ended:
                 # Given up in the meantime: what rings after its own CANCEL rings for nobody.
                 return
-            await around.messenger.send(whereabouts.onion, whereabouts.token, body)
+            peer = Peer(contact.public_key, contact.secret)
+            body, runner.ring = seal_ring(
+                around.identity, peer, whereabouts.prekey, sip, reply, around.clock, around.entropy
+            )
+            await runner.send_to_contact(body)
         except PeerError as error:
             runner.transport_lost(f"the contact's keys are of no use: {error.reason}")
         except BayonneError as error:
@@ -172,34 +186,40 @@ class Calls:
             runner.call.ring_sent()
             runner.pump()
 
+    async def _where_to_answer(self, contact: Contact) -> Target:
+        """A contact point of ours, and our token there that is taken up.  Raises `TransportUnavailable`."""
+        messenger = self._around.messenger
+        period = current_period(self._wall())
+        ours = [(onion, contact.token(onion, period).token) for onion in self._contact_points]
+        if not any(messenger.bound(*one) for one in ours):
+            await messenger.wait_bound(ours, BOUND_SECONDS)
+        return next((one for one in ours if messenger.bound(*one)), ours[0])
+
     def _phone_answered(self, runner: CallRunner, answer: SessionDescription) -> None:
         now = self._now()
         try:
-            voice = find_opus(answer)
-        except RefusedByPolicy:
+            voice = find_voice(answer)
+            runner.connect_leg(voice)
+        except (RefusedByPolicy, TransportUnavailable):
             if runner.phone is not None:
                 runner.phone.hang_up(now=now)
             runner.call.refused_by_phone(488)
         else:
-            runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
-            runner.answer_for_peer = neutral_offer(address=NOWHERE, port=9, session_id=2)
+            runner.answer_for_peer = runner.voice.security.take_phone(voice)
             runner.call.answered_by_phone(now)
         runner.pump()
 
     def _phone_moved(self, runner: CallRunner, offer: SessionDescription) -> None:
         """The phone offered its session again, perhaps at another port: what it hears follows."""
-        try:
-            voice = find_opus(offer)
-        except RefusedByPolicy:
-            return
-        runner.leg.connect(voice.address, voice.port, voice.rtpmap.payload_type)
+        with contextlib.suppress(RefusedByPolicy, TransportUnavailable):
+            runner.connect_leg(find_voice(offer))
 
     # -- the contacts' side --------------------------------------------------------------------------------------
 
     def sealed_answer(self, contact: Contact, body: bytes) -> bool:
         """Try `body` as the answer to a ring of ours.  False when it is none."""
         for runner in self._active():
-            if runner.ring is None or runner.contact.secret != contact.secret:
+            if runner.ring is None or runner.contact.id != contact.id:
                 continue
             opened = runner.ring.open_answer(body)
             if opened is None:
@@ -220,13 +240,16 @@ class Calls:
             if meeting is None or meeting.callers not in runner.offered:
                 raise PeerError("a reflector that was not offered")
             if meeting.via:
-                runner.line.trunk = self._around.pool.trunk(meeting.via, meeting.own)
-                runner.line.over_trunk = True
+                runner.line.trunk = runner.line.other_end = self._around.pool.trunk(meeting.via, meeting.own)
                 if runner.line.trunk is None:
                     raise PeerError("a trunk that is not there")
             runner.line.reflector = meeting.callers
+            runner.take_answer(answer.voice)
             runner.keyed(keys)
         runner.ring = None
+        runner.heard_of = True
+        if answer.status < 300:
+            self._missed.spoken(runner.contact)
         runner.call.answered_by_peer(answer.status, self._now())
         runner.pump()
 
@@ -235,7 +258,7 @@ class Calls:
         if note.dummy:
             return
         for runner in self._active():
-            if runner.contact.secret != contact.secret:
+            if runner.contact.id != contact.id:
                 continue
             try:
                 method, _ = runner.dialog.read_request(note.sip)
@@ -251,6 +274,10 @@ class Calls:
             raise PeerError("nowhere to answer")
         dialog = self._dialog(contact)
         invitation = dialog.read_invite(opened.sip)
+        if not may_ring(contact, self._wall()):
+            # No answer at all: as from an agent that does not run.
+            self._missed.rang(contact, "out-of-hours")
+            return
         ring_seconds = max(1.0, min(self._ring_seconds, invitation.expires) - HEAD_START)
         runner = self._runner(Side.CALLEE, contact, dialog, ring_seconds, opened=opened)
         meeting = around.pool.meeting(invitation.reflectors)
@@ -261,10 +288,11 @@ class Calls:
             )
             runner.decline(NOWHERE_TO_MEET)
         elif any(other.call.phase is not Phase.PARTING for other in self._active()):
-            around.report("missed", contact=contact.name)
+            self._missed.rang(contact, "missed")
             runner.decline(486)
         else:
             runner.take_over(invitation.join_code, meeting)
+            runner.voice.security.take_peer(invitation.voice)
             self._runners.append(runner)
             around.spawn("alert", self._alert(runner))
 
@@ -274,7 +302,10 @@ class Calls:
         try:
             port = await runner.open_leg()
             if not runner.call.ended:
-                offer = neutral_offer(address=around.media_host, port=port, session_id=1)
+                line, hashes = runner.voice.security.to_offer()
+                offer = phone_offer(
+                    address=around.media_host, port=port, session_id=1, line=line, hashes=hashes
+                )
                 runner.phone = self._place(name, name, offer)
         except TransportUnavailable:
             runner.phone = None
@@ -288,6 +319,12 @@ class Calls:
         """Tor is gone: whatever is not up yet fails."""
         for runner in list(self._runners):
             runner.transport_lost(reason)
+
+    def hang_up_with(self, contact_id: str) -> None:
+        """End every call with a contact: the owner found that somebody is in the middle."""
+        for runner in list(self._active()):
+            if runner.contact.id == contact_id:
+                runner.hang_up()
 
     async def stop(self, patience: float) -> None:
         """The agent stops: hang up, in the cells where possible, and take at most `patience` seconds for it."""
@@ -327,7 +364,7 @@ class Calls:
             ring_seconds=ring_seconds,
             now=self._now(),
         )
-        return CallRunner(call, contact, dialog, self._around, opened=opened)
+        return CallRunner(call, contact, dialog, self._around, opened=opened, on_end=self._missed.ended)
 
     def _active(self) -> list[CallRunner]:
         self._runners = [runner for runner in self._runners if not runner.call.ended]

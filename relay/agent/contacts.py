@@ -1,173 +1,300 @@
-"""The people an agent knows: petnames, pairwise secrets, tokens, and what was last found out about how to ring them."""
+"""The contact book: who is known and how to ring them, which invitations are out, who asks to be let in.
 
-from collections.abc import Iterator
-from functools import lru_cache
+Shared by a running agent and `bayonne contact`: every change is made under a lock, on what is in the file now.
+"""
+
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from relay.agent.state import StateDirectory
-from relay.core import ConfigurationError, Entropy, MisuseError
-from relay.forward_publish import Role, TokenKey
-from relay.identity import Invitation
+from relay.agent import missed
+from relay.agent.contact_file import (
+    MAX_CONTACTS,
+    Book,
+    Contact,
+    Introducing,
+    IntroductionRequest,
+    KeptInvitation,
+    Offer,
+    OwnListing,
+    Whereabouts,
+)
+from relay.agent.kept_book import LONGEST_NAME, KeptBook, is_name, new_id
+from relay.agent.voice_trust import VoiceTrust
+from relay.core import Entropy, MisuseError
+from relay.forward_publish import RecordStatus
 
-CONTACTS_FILE = "contacts.json"
-MAX_CONTACTS = 1000
-
-
-class Whereabouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to ring a contact, from the newest of its records that was found."""
-
-    onion: str
-    token: str
-    prekey: bytes
-    revision: int
-    expires: int
-
-
-class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One person.
-
-    `secret` is shared by the two alone; `role` says who of them invited.  `public_key` is empty for somebody we
-    invited and have not heard of yet.  `token_seed` is our own token key for this contact.
-    """
-
-    name: str
-    secret: bytes
-    role: Role
-    token_seed: bytes
-    contact_points: tuple[str, ...]
-    public_key: bytes = b""
-    whereabouts: Whereabouts | None = None
-
-    @property
-    def token(self) -> TokenKey:
-        return _token_key(self.token_seed)
+MOST_INVITATIONS = 200
+MOST_REQUESTS = 50
+MOST_OFFERS = 8
+"""Introductions to one person that are remembered: any of them may be the one that was taken."""
 
 
-@lru_cache(maxsize=2 * MAX_CONTACTS)
-def _token_key(seed: bytes) -> TokenKey:
-    """Made once: deriving it takes as long as sealing many cells."""
-    return TokenKey.from_seed(seed)
+class ContactBook(KeptBook):
+    """Everything that may be done to the contacts; each is written before it returns."""
 
+    # -- what the owner does -------------------------------------------------------------------------------------
 
-class _Book(msgspec.Struct, forbid_unknown_fields=True):
-    contacts: list[Contact] = msgspec.field(default_factory=list)
-
-
-class ContactBook:
-    """The contacts on disk, shared by a running agent and `bayonne contact`."""
-
-    def __init__(self, state: StateDirectory) -> None:
-        self._state = state
-        self._book = _Book()
-        self._stamp: tuple[int, int] | None = None
-        self._by_token: dict[str, bytes] = {}
-        self.version = 0
-        """Counts how often the contacts were read anew."""
-
-    def refresh(self) -> bool:
-        """Read the file again if it changed.  True when it did."""
-        try:
-            found = (self._state.path / CONTACTS_FILE).stat()
-        except FileNotFoundError:
-            return False
-        stamp = (found.st_mtime_ns, found.st_ino)
-        if stamp == self._stamp:
-            return False
-        try:
-            self._book = msgspec.json.decode(self._state.read(CONTACTS_FILE) or b"{}", type=_Book)
-        except msgspec.DecodeError:
-            raise ConfigurationError(
-                f"{CONTACTS_FILE} in the state directory is damaged; restore it, or move it away to begin anew"
-            ) from None
-        self._stamp = stamp
-        self._by_token = {contact.token.token: contact.secret for contact in self}
-        self.version += 1
-        return True
-
-    def __iter__(self) -> Iterator[Contact]:
-        return iter(self._book.contacts)
-
-    def find(self, name: str) -> Contact | None:
-        """The contact of that petname; capitals do not matter, because phones do as they like with them."""
-        wanted = name.casefold()
-        return next((contact for contact in self if contact.name.casefold() == wanted), None)
-
-    def by_token(self, token: str) -> Contact | None:
-        """The contact to whom we gave that token."""
-        secret = self._by_token.get(token)
-        return next((contact for contact in self if contact.secret == secret), None)
-
-    def invite(
-        self, name: str, contact_points: tuple[str, ...], public_key: bytes, entropy: Entropy
-    ) -> Invitation:
-        """Add somebody who is about to be invited, and make the invitation to hand over."""
-        invitation = Invitation(public_key, entropy.token(32), contact_points)
-        invitation.format()  # raises where it could not be handed over; then nobody is added
-        self._add(
-            Contact(name, invitation.secret, Role.INVITER, entropy.token(32), contact_points=contact_points)
+    def add(
+        self,
+        name: str,
+        public_key: bytes,
+        introducing: Introducing,
+        home: tuple[str, ...],
+        entropy: Entropy,
+        *,
+        account: str = "",
+    ) -> Contact:
+        """Somebody whom we are to introduce ourselves to; `account` is what a domain calls them.  Raises
+        `MisuseError`."""
+        made = Contact(
+            new_id(entropy),
+            name,
+            public_key,
+            entropy.token(32),
+            home,
+            introducing=introducing,
+            account=account,
         )
-        return invitation
+        with self._changing() as book:
+            if any(known.public_key == public_key and known.introducing is None for known in book.contacts):
+                raise MisuseError("whoever made that invitation is one of your contacts already")
+            _check_account(book, account)
+            again = [known for known in book.contacts if known.public_key == public_key]
+            if any(
+                known.introducing is not None and known.introducing.secret == introducing.secret
+                for known in again
+            ):
+                raise MisuseError("that invitation, or address, was used here already")
+            self._insert(book, made)
+        return made
 
-    def accept(self, name: str, invitation: Invitation, entropy: Entropy) -> None:
-        """Add the person whose invitation we were handed."""
-        self._add(
-            Contact(
-                name,
-                invitation.secret,
-                Role.INVITEE,
+    def check_new(self, name: str, account: str) -> None:
+        """Whether somebody of that name and account could be added.  Raises `MisuseError`."""
+        self._check_name(self._book, name)
+        _check_account(self._book, account)
+
+    def begin_anew(
+        self,
+        name: str,
+        public_key: bytes,
+        introducing: Introducing,
+        home: tuple[str, ...],
+        entropy: Entropy,
+    ) -> Contact:
+        """Another identity takes the place of the one that is called `name`: what the two shared is forgotten, what
+        the owner set stays.  Raises `MisuseError`."""
+        with self._changing() as book:
+            old = self.named(name)
+            if any(known.public_key == public_key and known is not old for known in book.contacts):
+                raise MisuseError("whoever that is, is one of your contacts already; remove one of the two")
+            made = Contact(
+                new_id(entropy),
+                old.name,
+                public_key,
                 entropy.token(32),
-                contact_points=tuple(invitation.contact_points),
-                public_key=invitation.inviter_public_key,
+                home,
+                introducing=introducing,
+                blocked=old.blocked,
+                hours=old.hours,
+                account=old.account,
+                trust=old.trust.begun_anew(),
             )
-        )
+            book.contacts[book.contacts.index(old)] = made
+        return made
+
+    def invite(self, made: KeptInvitation) -> None:
+        """Keep an invitation that is handed out now.  Raises `MisuseError`."""
+        with self._changing() as book:
+            if made.name:
+                self._check_name(book, made.name)
+                if len(book.contacts) >= MAX_CONTACTS:
+                    raise MisuseError("the contact list is full")
+            if len(book.invitations) >= MOST_INVITATIONS:
+                raise MisuseError("too many invitations; withdraw some")
+            book.invitations.append(made)
+
+    def withdraw(self, identifier: str, wall: float) -> KeptInvitation:
+        """Take an invitation back.  Raises `MisuseError`."""
+        with self._changing() as book:
+            for position, kept in enumerate(book.invitations):
+                if kept.id == identifier.lower():
+                    if kept.status_at(wall) is not RecordStatus.OPEN:
+                        raise MisuseError("that invitation takes nobody any more anyway")
+                    ended = msgspec.structs.replace(kept, status=RecordStatus.WITHDRAWN, ended_at=int(wall))
+                    book.invitations[position] = ended
+                    return ended
+        raise MisuseError("no invitation of that number; 'bayonne contact invitations' shows them")
 
     def remove(self, name: str) -> None:
-        """Forget somebody; the token given to them goes too.  Raises `MisuseError` when nobody is called that."""
-        with self._state.locked("contacts"):
-            self.refresh()
-            contact = self.find(name)
-            if contact is None:
-                raise MisuseError("no contact of that name; 'bayonne contact list' shows them")
-            self._book.contacts.remove(contact)
-            self._save()
+        """Forget somebody; the tokens given to them go too.  Raises `MisuseError` when nobody is called that."""
+        with self._changing() as book:
+            book.contacts.remove(self.named(name))
 
-    def found(self, contact: Contact, public_key: bytes, whereabouts: Whereabouts) -> Contact:
-        """Keep what a contact's record said.  Returns the contact as it is now known."""
-        with self._state.locked("contacts"):
-            self.refresh()
-            for position, known in enumerate(self._book.contacts):
-                if known.secret == contact.secret:
-                    updated = msgspec.structs.replace(known, public_key=public_key, whereabouts=whereabouts)
-                    if updated != known:
-                        self._book.contacts[position] = updated
-                        self._save()
-                    return updated
-        return contact
+    def block(self, name: str, entropy: Entropy) -> None:
+        """Nobody hears of it: the tokens given to that contact stop working for good, and no other ones."""
+        with self._changing():
+            self._replace(self.named(name), blocked=True, token_root=entropy.token(32))
 
-    def _add(self, contact: Contact) -> None:
-        if (
-            not contact.name
-            or len(contact.name) > 64
-            or not contact.name.replace("-", "").replace("_", "").isalnum()
-        ):
-            raise MisuseError(
-                "a contact's name is 1 to 64 letters, digits, '-' or '_': it is what the phone dials"
-            )
-        with self._state.locked("contacts"):
-            self.refresh()
-            if self.find(contact.name) is not None:
-                raise MisuseError(
-                    "a contact of that name is there already; choose another name, or remove it first"
-                )
-            if len(self._book.contacts) >= MAX_CONTACTS:
-                raise MisuseError("the contact list is full")
-            if any(known.secret == contact.secret for known in self):
-                raise MisuseError("that invitation was used here already")
-            self._book.contacts.append(contact)
-            self._save()
+    def unblock(self, name: str) -> None:
+        """The contact gets new tokens with our next record for it."""
+        with self._changing():
+            self._replace(self.named(name), blocked=False)
 
-    def _save(self) -> None:
-        self._state.write(CONTACTS_FILE, msgspec.json.encode(self._book))
-        self._stamp = None
-        self.refresh()
+    def set_hours(self, name: str, hours: tuple[int, int] | None) -> None:
+        """When that contact may ring."""
+        with self._changing():
+            self._replace(self.named(name), hours=hours)
+
+    def judge(self, contact: Contact, change: Callable[[VoiceTrust], VoiceTrust]) -> VoiceTrust:
+        """Change what is kept of a contact's voice; returns what is kept now."""
+        with self._changing():
+            known = self._by_id.get(contact.id)
+            if known is None:
+                return contact.trust
+            return self._replace(known, trust=change(known.trust)).trust
+
+    def accept(self, identifier: str, name: str, entropy: Entropy) -> Contact:
+        """Say yes to an introduction; `name` is the petname.  Raises `MisuseError`."""
+        with self._changing() as book:
+            request = _request(book, identifier)
+            made = _introduced(request, name, entropy)
+            self._insert(book, made)
+            book.requests.remove(request)
+        return made
+
+    def refuse(self, identifier: str) -> None:
+        """Say no to an introduction, which its sender does not hear.  Raises `MisuseError`."""
+        with self._changing() as book:
+            book.requests.remove(_request(book, identifier))
+
+    def set_listing(self, listing: OwnListing | None) -> None:
+        with self._changing() as book:
+            book.listing = listing
+
+    # -- what the agent finds out --------------------------------------------------------------------------------
+
+    def taken(
+        self, kept: KeptInvitation, request: IntroductionRequest, wall: float, entropy: Entropy
+    ) -> Contact | None:
+        """The first who introduces themselves by a one-time invitation becomes the contact it was made for.
+
+        None where the invitation takes nobody any more.
+        """
+        with self._changing() as book:
+            for position, known in enumerate(book.invitations):
+                if known.id == kept.id and known.status_at(wall) is RecordStatus.OPEN:
+                    used = msgspec.structs.replace(known, status=RecordStatus.USED, ended_at=int(wall))
+                    book.invitations[position] = used
+                    made = _introduced(request, known.name, entropy)
+                    book.contacts.append(made)
+                    return made
+        return None
+
+    def asked(self, request: IntroductionRequest) -> bool:
+        """Keep an introduction until its owner decides; a repeated one takes the place of the earlier one.
+
+        False where it is nothing new, or no room is left.
+        """
+        with self._changing() as book:
+            if any(known.public_key == request.public_key for known in book.contacts):
+                return False
+            for position, waiting in enumerate(book.requests):
+                if waiting.public_key == request.public_key:
+                    book.requests[position] = msgspec.structs.replace(request, id=waiting.id)
+                    return False
+            if len(book.requests) >= MOST_REQUESTS:
+                return False
+            book.requests.append(request)
+        return True
+
+    def free_name(self, wanted: str) -> str:
+        """A petname like `wanted` that a phone can dial and nobody has."""
+        plain = "".join(sign for sign in wanted if sign.isalnum() or sign in "-_")[: LONGEST_NAME - 5]
+        plain = plain if is_name(plain) else "somebody"
+        numbers = range(1, 2 * MAX_CONTACTS)
+        names = (plain if number == 1 else f"{plain}-{number}" for number in numbers)
+        return next(name for name in names if self.find(name) is None and not self.is_promised(name))
+
+    def offered(self, contact: Contact, offer: Offer) -> None:
+        """We introduced ourselves once more."""
+        with self._changing():
+            known = self._by_id.get(contact.id)
+            if known is not None and known.introducing is not None:
+                offers = (*known.introducing.offers, offer)[-MOST_OFFERS:]
+                self._replace(known, introducing=msgspec.structs.replace(known.introducing, offers=offers))
+
+    def turned_away(self, contact: Contact, status: RecordStatus) -> None:
+        """The invitation that we follow takes nobody any more; `OPEN` where it does after all."""
+        with self._changing():
+            known = self._by_id.get(contact.id)
+            if known is not None and known.introducing is not None:
+                self._replace(known, introducing=msgspec.structs.replace(known.introducing, refused=status))
+
+    def confirmed(self, contact: Contact, secret: bytes, wall: float) -> Contact | None:
+        """The contact took one of our introductions: from now on the two share `secret`."""
+        with self._changing():
+            known = self._by_id.get(contact.id)
+            if known is None or known.introducing is None:
+                return known
+            return self._replace(known, secret=secret, since=int(wall), introducing=None)
+
+    def found(
+        self, contact: Contact, whereabouts: Whereabouts, *, told: Iterable[int] = (), wall: float = 0.0
+    ) -> tuple[int, ...]:
+        """Keep what a contact's record said.  Returns the calls missed that it tells of and that are news."""
+        with self._changing():
+            known = self._by_id.get(contact.id)
+            if known is None:
+                return ()
+            fresh = missed.news(told, known.missed, wall)
+            kept = missed.remembered(known.missed, fresh, wall) if fresh else known.missed
+            if known.whereabouts is not None and whereabouts.revision < known.whereabouts.revision:
+                whereabouts = known.whereabouts
+            self._replace(known, whereabouts=whereabouts, missed=kept)
+            return fresh
+
+    def not_heard(self, contact: Contact, wall: float) -> None:
+        """The contact did not hear a call of ours: its next record of ours says so."""
+        with self._changing():
+            if (known := self._by_id.get(contact.id)) is not None:
+                self._replace(known, tries=missed.with_try(known.tries, wall))
+
+    def spoken(self, contact: Contact) -> None:
+        """The two talked: earlier tries are no news any more."""
+        if (known := self._by_id.get(contact.id)) is not None and known.tries:
+            with self._changing():
+                if (known := self._by_id.get(contact.id)) is not None:
+                    self._replace(known, tries=())
+
+    def missed_call(self, contact: Contact, wall: float) -> None:
+        """The contact rang and no phone did."""
+        with self._changing():
+            if (known := self._by_id.get(contact.id)) is not None:
+                kept = missed.remembered(known.missed, (missed.minute_of(wall),), wall)
+                self._replace(known, missed=kept)
+
+
+def _check_account(book: Book, account: str) -> None:
+    if account and any(known.account == account for known in book.contacts):
+        raise MisuseError("that account is one of your contacts already")
+
+
+def _introduced(request: IntroductionRequest, name: str, entropy: Entropy) -> Contact:
+    return Contact(
+        new_id(entropy),
+        name,
+        request.public_key,
+        entropy.token(32),
+        home=tuple(place.onion for place in request.whereabouts.places),
+        secret=request.secret,
+        since=request.received_at,
+        whereabouts=request.whereabouts,
+    )
+
+
+def _request(book: Book, identifier: str) -> IntroductionRequest:
+    for request in book.requests:
+        if request.id == identifier.lower():
+            return request
+    raise MisuseError("nobody of that number waits; 'bayonne contact requests' shows who does")

@@ -5,15 +5,20 @@ Whatever is wrong with a message is counted and dropped; who sent it, or that it
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from relay.agent.calls import Calls
-from relay.agent.contacts import Contact, ContactBook
+from relay.agent.contact_file import Contact
+from relay.agent.contacts import ContactBook
 from relay.agent.flows import Flows
 from relay.agent.freshness import Freshness
 from relay.agent.inbox import PAUSE, Inbox
+from relay.agent.introducing import OFFERS_LOOKED_FOR
+from relay.agent.invitations import Introductions
 from relay.agent.prekeys import PrekeyRing
+from relay.agent.tokens_at import TokensAt
 from relay.core import BayonneError, Clock, Counters, Entropy, MisuseError, PeerError, get_logger
-from relay.forward_publish import OpenedRing, Peer, ReplayCache, open_message, seal_note
+from relay.forward_publish import OpenedNote, OpenedRing, Peer, ReplayCache, open_message, seal_note
 from relay.identity import Identity
 
 STALE_SECONDS = 90.0
@@ -30,17 +35,23 @@ class Correspondence:
         identity: Identity,
         book: ContactBook,
         prekeys: PrekeyRing,
+        tokens: TokensAt,
+        introductions: Introductions,
         *,
         clock: Clock,
         entropy: Entropy,
+        replays: ReplayCache | None = None,
     ) -> None:
+        """`replays` is what came before, as the last run of the agent remembers it."""
         self.counters = Counters(("received", "unknown token", "refused", "stale", "dummies sent"))
         self._identity = identity
         self._book = book
         self._prekeys = prekeys
+        self._tokens = tokens
+        self._introductions = introductions
         self._clock = clock
         self._entropy = entropy
-        self._replays = ReplayCache()
+        self._replays = ReplayCache() if replays is None else replays
         self._freshness = Freshness()
         self._inbox = Inbox()
         self._arrived = asyncio.Event()
@@ -56,9 +67,13 @@ class Correspondence:
         """See `relay.agent.surroundings.Messenger`."""
         await self._flows.send(onion, token, body)
 
-    async def wait_bound(self, token: str, timeout: float) -> None:
+    def bound(self, onion: str, token: str) -> bool:
         """See `relay.agent.surroundings.Messenger`."""
-        await self._flows.wait_bound(token, timeout)
+        return self._flows.bound(onion, token)
+
+    async def wait_bound(self, tokens: Sequence[tuple[str, str]], timeout: float) -> None:
+        """See `relay.agent.surroundings.Messenger`."""
+        await self._flows.wait_bound(tokens, timeout)
 
     def seal_note(self, contact: Contact, sip: bytes) -> bytes:
         """See `relay.agent.surroundings.Messenger`."""
@@ -71,22 +86,23 @@ class Correspondence:
         """Messages that say nothing, at random moments (Poisson, `mean` seconds for each contact), until cancelled:
         a ring is then only one more of them."""
         while True:
-            reachable = [contact for contact in self._book if contact.whereabouts is not None]
+            wall = self._clock.wall()
+            reachable = [contact for contact in self._book if contact.callable_at(wall)]
             await asyncio.sleep(self._entropy.exponential(mean / max(1, len(reachable))))
             if not reachable:
                 continue
             contact = self._entropy.choice(reachable)
             assert contact.whereabouts is not None
+            # As a ring does: where it goes first is where it goes nearly always.
+            place = contact.whereabouts.places[0]
             with contextlib.suppress(BayonneError):
-                await self.send(
-                    contact.whereabouts.onion, contact.whereabouts.token, self.seal_note(contact, b"")
-                )
+                await self.send(place.onion, place.token, self.seal_note(contact, b""))
                 self.counters.count("dummies sent")
 
     # -- in ------------------------------------------------------------------------------------------------------
 
-    def receive(self, token: str, body: bytes) -> None:
-        """A sealed body came down a flow; it waits for its turn."""
+    def receive(self, onion: str, token: str, body: bytes) -> None:
+        """A sealed body came down a flow; it waits for its turn.  Where it came from says no more than its token."""
         self.counters.count("received")
         self._inbox.put(token, body)
         self._arrived.set()
@@ -112,19 +128,40 @@ class Correspondence:
             await asyncio.sleep(PAUSE)
 
     def _open(self, token: str, body: bytes) -> None:
-        contact = self._book.by_token(token)
-        if contact is None or not contact.public_key:
+        owner = self._tokens.owner(token)
+        if owner is None:
             self.counters.count("unknown token")
             return
-        if self._calls.sealed_answer(contact, body):
+        if not isinstance(owner, Contact):
+            self._introductions.receive(owner, body)
+            return
+        if self._calls.sealed_answer(owner, body):
             return
         now = self._clock.wall()
-        peer = Peer(contact.public_key, contact.secret)
-        opened = open_message(body, self._identity, peer, self._prekeys.usable(now), self._replays, now)
-        late = self._freshness.note(contact.secret, opened.sent_at, now)
+        contact, opened = self._open_from(owner, body, now)
+        late = self._freshness.note(contact.id.encode(), opened.sent_at, now)
         if not isinstance(opened, OpenedRing):
             self._calls.sealed_note(contact, opened)
         elif late > STALE_SECONDS:
             self.counters.count("stale")
         else:
             self._calls.sealed_ring(contact, opened)
+
+    def _open_from(
+        self, contact: Contact, body: bytes, now: float
+    ) -> tuple[Contact, OpenedRing | OpenedNote]:
+        """Open what a contact sent.  While we introduce ourselves it may be the first to show which of our
+        introductions was taken.  Raises `PeerError`."""
+        state, usable = contact.introducing, self._prekeys.usable(now)
+        if state is None:
+            peer = Peer(contact.public_key, contact.secret)
+            return contact, open_message(body, self._identity, peer, usable, self._replays, now)
+        for offer in reversed(state.offers[-OFFERS_LOOKED_FOR:]):
+            peer = Peer(contact.public_key, offer.secret)
+            try:
+                opened = open_message(body, self._identity, peer, usable, self._replays, now)
+            except PeerError:
+                continue
+            confirmed = self._book.confirmed(contact, offer.secret, now)
+            return confirmed or contact, opened
+        raise PeerError("not authentic")

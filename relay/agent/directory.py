@@ -1,79 +1,150 @@
-"""The agent's end of records: putting its own out, finding its contacts' (DESIGN.md section 5).
+"""The agent's end of the record port: putting entries out, finding its contacts' records (DESIGN.md section 5).
 
-Every request has a circuit of its own, never one that rings or listens.  A contact point is asked for a
-prefix, as short as it can do with, never for a key.
+Every bucket has a circuit of its own, never one that rings or listens.  A contact point is asked for a prefix, never
+for a key, and for no longer a prefix than leaves its reader one of 64 (`relay.forward_publish.KnownDepth`).
 """
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
-from relay.core import Entropy, PeerError, TransportUnavailable
-from relay.forward_publish import ANSWER_SIZE, Bucket, RecordRequest, RequestKind, StoredRecord
-from relay.forward_publish.buckets import (
-    MOST_PREFIX_BITS,
+from relay.agent.whole_pulls import Page
+from relay.contact_cache.search import Listing
+from relay.core import Clock, Entropy, PeerError, TransportUnavailable
+from relay.forward_publish import (
+    ANSWER_SIZE,
+    MOST_PAGES,
     PUT_ANSWER_SIZE,
-    parse_put_answer,
+    Bucket,
+    Entry,
+    EntryKind,
+    EntryParsers,
+    Fetch,
+    KnownDepth,
+    Put,
+    StoredListing,
+    StoredRecord,
+    grind,
     prefix_of,
+    put_entry,
 )
+from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.wire import OnionDialer, exchange
 
 RECORD_PORT = 7221
+STEP_PAUSE = 0.002
+"""Seconds between two steps of the work, in which cells are sealed as ever."""
+MOST_POINTS = 256
+"""Contact points of which it is remembered how much of a key they are told."""
+
+
+_PARSERS = EntryParsers({EntryKind.DESCRIPTOR: DescriptorEntry.parse})
+
+
+class Request(Protocol):
+    """One of `relay.forward_publish.requests`."""
+
+    def to_bytes(self) -> bytes: ...
 
 
 class Directory:
-    """Reads and writes records at contact points."""
+    """Reads and writes entries at contact points."""
 
-    def __init__(self, dialer: OnionDialer, entropy: Entropy, *, timeout: float = 60.0) -> None:
+    def __init__(self, dialer: OnionDialer, clock: Clock, entropy: Entropy, *, timeout: float = 60.0) -> None:
         self._dialer = dialer
+        self._clock = clock
         self._entropy = entropy
         self._timeout = timeout
+        self._depths: dict[str, KnownDepth] = {}
 
-    async def put(self, onion: str, record: StoredRecord) -> bool:
-        """Leave `record` there.  False where a newer one is there already, or no room.
+    # -- out -----------------------------------------------------------------------------------------------------
 
-        Raises `TransportUnavailable`, also where the contact point talks nonsense.
+    async def put(self, onion: str, entry: Entry) -> bool:
+        """Leave `entry` there.  False where a newer one is there already.
+
+        Raises `TransportUnavailable`, also where the contact point has no room, wants more work than is
+        reasonable, or talks nonsense.
         """
-        answer = await self._ask(onion, RecordRequest(RequestKind.PUT, record=record), PUT_ANSWER_SIZE)
-        try:
-            return parse_put_answer(answer)
-        except PeerError:
-            raise _nonsense() from None
 
-    async def fetch(self, onion: str, key: bytes) -> list[StoredRecord]:
-        """The records under `key`: one, or none.  Raises `TransportUnavailable`."""
-        return await self.fetch_any(onion, [key])
+        async def ask(request: Put) -> bytes:
+            return await self._ask(onion, request, PUT_ANSWER_SIZE, self._circuit())
 
-    async def fetch_any(self, onion: str, keys: Sequence[bytes]) -> list[StoredRecord]:
-        """The records under any of `keys` (one contact's periods), highest revision first.
+        return await put_entry(entry, ask, find_work)
 
-        Their signatures are good.  Keys that share a prefix share a request; others go by circuits of their
-        own.  Raises `TransportUnavailable`.
+    # -- in ------------------------------------------------------------------------------------------------------
+
+    async def fetch(self, onion: str, keys: Sequence[bytes]) -> list[StoredRecord]:
+        """The record under the first of `keys` that has one: one, or none.  Its signature is good.
+
+        Keys that lie in a bucket that came for an earlier one are not asked for again.  Raises
+        `TransportUnavailable`.
         """
+        had: set[tuple[int, int]] = set()
         found: dict[bytes, StoredRecord] = {}
-        wanted = list(dict.fromkeys(keys))
-        for bits in range(MOST_PREFIX_BITS + 1):
-            incomplete: list[bytes] = []
-            for prefix in dict.fromkeys(prefix_of(key, bits) for key in wanted):
-                bucket = await self._bucket(onion, bits, prefix)
-                sharing = [key for key in wanted if prefix_of(key, bits) == prefix]
-                found.update({record.key: record for record in bucket.records if record.key in sharing})
-                if not bucket.complete:
-                    incomplete += [key for key in sharing if key not in found]
-            wanted = incomplete
-            if not wanted:
-                break
-        return sorted(found.values(), key=lambda record: record.revision, reverse=True)
+        for number, key in enumerate(keys):
+            if not any(prefix_of(key, bits) == prefix for bits, prefix in had):
+                records, bits = await self._look(onion, keys[number:])
+                had.add((bits, prefix_of(key, bits)))
+                found |= {record.key: record for record in records}
+            if key in found:
+                return [found[key]]
+        return []
 
-    async def _bucket(self, onion: str, bits: int, prefix: int) -> Bucket:
-        answer = await self._ask(onion, RecordRequest(RequestKind.FETCH, bits, prefix), ANSWER_SIZE)
+    async def page(self, onion: str, number: int, *, isolation: str) -> Page[Listing]:
+        """See `relay.agent.listings.ListingSource`."""
+        bucket = await self._bucket_page(onion, Fetch(EntryKind.LISTING, page=number), isolation)
+        good = await asyncio.to_thread(bucket.good, self._clock.wall())
+        return Page(bucket.pages, [entry for entry in good if isinstance(entry, StoredListing)])
+
+    async def descriptors(self, onion: str, number: int, *, isolation: str) -> Page[DescriptorEntry]:
+        """See `relay.agent.descriptor_pulls.DescriptorSource`."""
+        asked = Fetch(EntryKind.DESCRIPTOR, page=number)
+        bucket = await self._bucket_page(onion, asked, isolation)
+        entries = [entry for entry in bucket.entries if isinstance(entry, DescriptorEntry)]
+        return Page(bucket.pages, entries)
+
+    async def _look(self, onion: str, wanted: Sequence[bytes]) -> tuple[list[StoredRecord], int]:
+        """What the bucket around the first of `wanted` holds of them, and with how many bits it was asked for."""
+        depth, bucket = self._depths.get(onion), None
+        if depth is None:
+            depth = self._remember(onion)
+            bucket = await self._bucket_page(onion, Fetch(EntryKind.RECORD), self._circuit())
+            depth.probe(bucket)
+        while True:
+            if bucket is None or not bucket.complete:
+                bucket = await self._bucket(onion, wanted[0], depth.bits)
+            now = self._clock.wall()
+            # Signatures are checked not where cells are sealed, or whoever served the bucket could see it.
+            look = await asyncio.to_thread(bucket.look, wanted, now, self._entropy)
+            depth.heard(bucket, look, now)
+            if look.confirmed or bucket.bits == 0:
+                return [entry for entry in look.found if isinstance(entry, StoredRecord)], bucket.bits
+            bucket = None
+
+    async def _bucket(self, onion: str, key: bytes, bits: int) -> Bucket:
+        """All pages of the bucket around `key`, by one circuit."""
+        prefix, isolation = prefix_of(key, bits), self._circuit()
+        pages = [await self._bucket_page(onion, Fetch(EntryKind.RECORD, bits, prefix), isolation)]
+        if pages[0].pages > MOST_PAGES:
+            raise TransportUnavailable("the contact point has more under that prefix than can be fetched")
+        for number in range(1, pages[0].pages):
+            asked = Fetch(EntryKind.RECORD, bits, prefix, number)
+            pages.append(await self._bucket_page(onion, asked, isolation))
+        return Bucket.join(pages)
+
+    def _remember(self, onion: str) -> KnownDepth:
+        if len(self._depths) >= MOST_POINTS:
+            self._depths.pop(next(iter(self._depths)))
+        return self._depths.setdefault(onion, KnownDepth())
+
+    async def _bucket_page(self, onion: str, asked: Fetch, isolation: str) -> Bucket:
+        answer = await self._ask(onion, asked, ANSWER_SIZE, isolation)
         try:
-            # Up to 64 signatures are checked: not where cells are sealed, or whoever served the bucket could see it.
-            return await asyncio.to_thread(Bucket.parse, answer)
+            return await asyncio.to_thread(Bucket.parse, answer, asked, _PARSERS)
         except PeerError:
             raise _nonsense() from None
 
-    async def _ask(self, onion: str, request: RecordRequest, limit: int) -> bytes:
-        isolation = f"records-{self._entropy.token(16).hex()}"
+    async def _ask(self, onion: str, request: Request, limit: int, isolation: str) -> bytes:
         try:
             return await exchange(
                 self._dialer,
@@ -86,6 +157,18 @@ class Directory:
             )
         except (PeerError, OSError):
             raise _nonsense() from None
+
+    def _circuit(self) -> str:
+        return f"records-{self._entropy.token(16).hex()}"
+
+
+async def find_work(entry: Entry, bits: int) -> bytes:
+    """The proof of work for `entry`, found in steps so small that the cells do not notice."""
+    for found in grind(entry, bits):
+        if found is not None:
+            return found
+        await asyncio.sleep(STEP_PAUSE)
+    raise AssertionError("grinding ends with what it looked for")
 
 
 def _nonsense() -> TransportUnavailable:

@@ -18,20 +18,56 @@ _PROSE = {
     "unregistered": "the softphone is gone",
     "reflector-list": "a list of reflectors is not used: {why}",
     "contact-ready": "{contact} can be called",
+    "introduced": "{contact} followed your invitation and is a contact now",
+    "introduction": "somebody who says to be '{name}' asks to be your contact; 'bayonne contact accept {number} NAME'",
+    "too-late": "{contact} cannot be reached by what you were given: {reason}",
+    "missed-call": "{contact} called at {when}, and you were not there",
+    "domain-changed": "ALARM: {account} is somebody else than before; {contact} is not called until you decide: "
+    "'bayonne contact accept-change {contact}'",
+    "domain-withdrew": "{account} is not published at its domain any more; {contact} is called as before",
+    "domain-again": "{account} is again at its domain who it was before",
+    "domains-off": "names at domains are not checked: {why}",
+    "locked": "locked: phones are told to wait, and nobody can ring you; 'bayonne vault unlock' opens it again",
+    "unlocked": "unlocked",
+    "wiped": "wiped; the agent ends",
+    "not-kept": "what is new is not kept, and is forgotten when the agent ends: {why}",
+    "kept-again": "what is new is kept again",
+    "damaged": "{why}",
+    "listings-off": "people cannot be searched for: {why}",
     "dialled": "calling {contact}",
     "ring-sent": "the ring to {contact} is on its way",
     "ring-received": "{contact} is ringing you",
     "ringing": "your phone rings",
     "missed": "{contact} rang while you were in a call",
+    "out-of-hours": "{contact} rang outside the hours that you set",
     "answered": "answered; the line opens in {delay:.1f} s (random, so that nobody can match the two ends)",
     "line-opening": "opening the line",
     "line-open": "the line is open",
     "line-moving": "the reflector is not heard; opening a line {where}",
     "line-moved": "the line goes on {where}",
+    "trunk-broke": "the way to the other side's reflector broke; waiting for the other side to come back",
     "crossed": "connected: both lines meet",
     "silence": "the other side is not heard just now",
     "heard-again": "the other side is heard again",
     "voice": "voice {direction}",
+    "secured": "encrypted from end to end ({mode})",
+    "phone-secured": "what your phone shows ({sas}) is between it and this agent; the words to compare with your "
+    "contact are the agent's",
+    "phone-alarm": "the encryption between your phone and this agent is not as it should be ({kind})",
+    "phone-plain": "your phone and this agent did not agree on keys; between the two it goes on without",
+    "transcoding": "your phone speaks {codec}, which the agent translates; inside it, what is said is in the clear",
+    "voice-alarm": "ALARM: {contact}: {why}",
+    "voice-alarm-open": "ALARM, still open: {contact}: {why}; compare words in a call and say so with "
+    "'bayonne contact verify {contact}', or begin anew with '--undo' if you know of a change",
+    "voice-verified": "this is {contact}, as when you compared words on {compared}",
+    "compare": "read these words to {contact}, who has to see the same: {words} ({characters}); then 'bayonne contact "
+    "verify {contact}'",
+    "compare-on-phones": "the phones encrypt, and this agent cannot listen: compare with {contact} what they show",
+    "words-same": "{contact} is verified",
+    "openpgp-good": "{contact} signed the keys of this call with the OpenPGP key that you know",
+    "openpgp-unchecked": "what {contact} signed the keys of this call with could not be checked",
+    "openpgp-silent": "{contact} did not sign the keys of this call",
+    "openpgp-off": "the keys of this call are not signed: {why}",
     "hang-up": "hung up by {by}",
     "line-lingering": "the line stays up {stagger:.1f} s more, full of chaff",
     "line-unopened": "the line is not opened any more",
@@ -41,6 +77,9 @@ _PROSE = {
     "tor-lost": "Tor is gone: {reason}; calls fail until it is back",
     "tor-back": "Tor is back",
 }
+
+_ALARM = "ALARM"
+_RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 
 class Reporter(Protocol):
@@ -61,12 +100,14 @@ class JsonReporter:
 
 
 class ProseReporter:
-    """One plain sentence a line, for people."""
+    """One plain sentence a line, for people; with `colour`, alarms are red where a terminal can (ECMA-48, SGR)."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], *, colour: bool = False) -> None:
         self._write = write
+        self._colour = colour
 
     def __call__(self, event: str, /, **fields: Value) -> None:
         template = _PROSE.get(event)
         if template is not None:
-            self._write(template.format(**fields))
+            line = template.format(**fields)
+            self._write(f"{_RED}{line}{_PLAIN}" if self._colour and line.startswith(_ALARM) else line)

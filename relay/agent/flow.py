@@ -1,27 +1,23 @@
-"""The agent's end of ringing: a flow down which messages come, and streams on which they go (RFC 3428, 5626).
+"""A flow, down which messages come: one connection to a contact point, kept up (RFC 3428, 5626).
 
-A flow is one connection to a contact point with a circuit of its own and at most 8 tokens bound to it.
-Sending never uses a flow: every target has its own circuit too, so that a contact point cannot tell who
-sends from who listens.
+It has a circuit of its own and at most 8 tokens bound to it.  Sending never uses a flow (see
+`relay.agent.circuits`), so that a contact point cannot tell who sends from who listens.
 """
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relay.agent.flow_session import CONTENT_TYPE, STREAM_LIMIT, FlowSession, anonymous_request
-from relay.core import Entropy, MisuseError, PeerError, TransportUnavailable, get_logger
-from relay.forward_publish import SEALED_SIZE, TokenKey
-from relay.sip import MessageStream, Request, Response
+from relay.agent.flow_session import FlowSession
+from relay.agent.regrouping import MOST_TOKENS
+from relay.core import Clock, Entropy, MisuseError, PeerError, TransportUnavailable, get_logger
+from relay.forward_publish import TokenKey
 from relay.wire import OnionDialer
 
 SIP_PORT = 5060
-MOST_TOKENS = 8
 
 _READ = 65536
-_MOST_TARGETS = 4096
 _KEEP_ALIVE = b"\r\n\r\n"
 
 OnMessage = Callable[[str, bytes], None]
@@ -40,63 +36,11 @@ class FlowTimes:
     most_backoff: float = 60.0
 
 
-class MessageSender:
-    """Sends sealed bodies, each on a fresh stream, each target on a circuit that no other target shares."""
-
-    def __init__(self, dialer: OnionDialer, entropy: Entropy, times: FlowTimes = FlowTimes()) -> None:
-        self._dialer = dialer
-        self._entropy = entropy
-        self._times = times
-        self._isolation: OrderedDict[tuple[str, str], str] = OrderedDict()
-
-    async def send(self, onion: str, token: str, body: bytes) -> None:
-        """Hand `body` to the contact point for `token`.
-
-        Returning means that the contact point took it, never that anybody got it.  Raises
-        `TransportUnavailable`.
-        """
-        if len(body) != SEALED_SIZE:
-            raise MisuseError("only sealed bodies are sent")
-        request = anonymous_request("MESSAGE", token, onion, self._entropy, self._entropy.token(16).hex(), 1)
-        request.headers.add("Privacy", "header;user")
-        request.headers.add("Content-Type", CONTENT_TYPE)
-        request.body = body
-        try:
-            async with asyncio.timeout(self._times.answer):
-                status = await self._exchange(onion, token, request)
-        except (TimeoutError, OSError, PeerError):
-            raise TransportUnavailable("the contact point did not answer; try again") from None
-        if status != 202:
-            raise TransportUnavailable("the contact point did not take the message; try again")
-
-    async def _exchange(self, onion: str, token: str, request: Request) -> int:
-        isolation = self._label(onion, token)
-        reader, writer = await self._dialer.open(onion, SIP_PORT, isolation=isolation)
-        try:
-            writer.write(request.to_bytes())
-            await writer.drain()
-            stream = MessageStream(STREAM_LIMIT, expects_pongs=True)
-            while data := await reader.read(_READ):
-                for message in stream.receive(data):
-                    if isinstance(message, Response) and message.status >= 200:
-                        return message.status
-            raise PeerError("truncated")
-        finally:
-            writer.close()
-
-    def _label(self, onion: str, token: str) -> str:
-        label = self._isolation.setdefault((onion, token), f"message-{self._entropy.token(16).hex()}")
-        self._isolation.move_to_end((onion, token))
-        if len(self._isolation) > _MOST_TARGETS:
-            self._isolation.popitem(last=False)
-        return label
-
-
 class FlowClient:
     """Keeps one flow up: connects, binds its tokens, pings, connects again after a loss.
 
     `connected` is true while all of its tokens that were not refused are bound.  `on_message` must not
-    block; what it raises is noted and dropped.  `on_change` hears of every change of `connected`.
+    block; what it raises is noted and dropped.  `on_change` is called when a token was taken up or lost.
     """
 
     def __init__(
@@ -104,26 +48,30 @@ class FlowClient:
         dialer: OnionDialer,
         onion: str,
         tokens: Sequence[TokenKey],
+        clock: Clock,
         entropy: Entropy,
         on_message: OnMessage,
         *,
-        on_change: Callable[[bool], None] | None = None,
+        on_change: Callable[[], None] | None = None,
         times: FlowTimes = FlowTimes(),
     ) -> None:
         if len(tokens) > MOST_TOKENS:
             raise MisuseError("a flow carries at most 8 tokens")
         self.onion = onion
         self._dialer = dialer
+        self._clock = clock
         self._entropy = entropy
         self._on_message = on_message
         self._on_change = on_change
         self._times = times
-        self._sender = MessageSender(dialer, entropy, times)
         self._tokens = {key.token: key for key in tokens}
         self._session: FlowSession | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._state = asyncio.Event()
+        self._bound: frozenset[str] = frozenset()
+        self._resume_at = 0.0
         self._hurried = asyncio.Event()
+        self._rescheduled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -131,16 +79,27 @@ class FlowClient:
         return self._state.is_set()
 
     @property
+    def started(self) -> bool:
+        return self._task is not None
+
+    @property
+    def bound(self) -> frozenset[str]:
+        """The tokens that the contact point has taken up on this flow right now."""
+        return self._bound
+
+    @property
     def tokens(self) -> frozenset[str]:
         """The tokens that this flow is to carry."""
         return frozenset(self._tokens)
 
-    def start(self) -> None:
-        """Begin; failures to connect are retried until `close`."""
+    def start(self, after: float = 0.0) -> None:
+        """Begin, `after` so many seconds; failures to connect are retried until `close`."""
+        self._resume_at = self._clock.monotonic() + after
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def hurry(self) -> None:
-        """Where the flow is waiting to connect again, do it now: Tor is back."""
+    def hurry(self, within: float = 0.0) -> None:
+        """Where the flow rests before it connects, let it do so in `within` seconds at the latest."""
+        self._resume_at = min(self._resume_at, self._clock.monotonic() + within)
         self._hurried.set()
 
     async def close(self) -> None:
@@ -173,14 +132,11 @@ class FlowClient:
         """Carry a token no longer."""
         key = self._tokens.pop(token, None)
         if key is not None and self._session is not None and self._writer is not None:
-            self._writer.write(self._session.register(key, expires=0))
+            self._writer.write(self._session.remove(token))
         self._update()
 
-    async def send(self, onion: str, token: str, body: bytes) -> None:
-        """As `MessageSender.send`; it does not need the flow to be up."""
-        await self._sender.send(onion, token, body)
-
     async def _run(self) -> None:
+        await self._rest()
         backoff = self._times.first_backoff
         while True:
             try:
@@ -189,13 +145,19 @@ class FlowClient:
             except (TransportUnavailable, PeerError, OSError, TimeoutError) as error:
                 reason = error.reason if isinstance(error, PeerError) else type(error).__name__
                 _log.info("flow lost", reason=reason)
+            pause = self._entropy.uniform(0.5, 1.5) * backoff
+            self._resume_at = until = self._clock.monotonic() + pause
+            await self._rest()
+            hurried = self._resume_at < until
+            backoff = self._times.first_backoff if hurried else min(2 * backoff, self._times.most_backoff)
+
+    async def _rest(self) -> None:
+        """Until it is time to connect; `hurry` may bring that forward."""
+        while (left := self._resume_at - self._clock.monotonic()) > 0.0:
             self._hurried.clear()
-            try:
-                async with asyncio.timeout(self._entropy.uniform(0.5, 1.5) * backoff):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
                     await self._hurried.wait()
-                backoff = self._times.first_backoff
-            except TimeoutError:
-                backoff = min(2 * backoff, self._times.most_backoff)
 
     async def _connection(self) -> bool:
         """One connection from beginning to end.  True when all tokens were bound on it."""
@@ -205,7 +167,11 @@ class FlowClient:
         session = FlowSession(self.onion, self._entropy)
         self._session, self._writer = session, writer
         was_bound = False
-        pinger = asyncio.get_running_loop().create_task(self._keep_alive(session, writer))
+        loop = asyncio.get_running_loop()
+        keepers = [
+            loop.create_task(self._keep_alive(session, writer)),
+            loop.create_task(self._refresh(session, writer)),
+        ]
         try:
             writer.write(b"".join(session.register(key) for key in self._tokens.values()))
             while True:
@@ -214,14 +180,16 @@ class FlowClient:
                     data = await reader.read(_READ)
                 if not data:
                     return was_bound
-                writer.write(session.receive(data))
+                writer.write(session.receive(data, self._clock.monotonic()))
+                self._rescheduled.set()
                 await writer.drain()
                 self._update()
                 was_bound = was_bound or self.connected
                 self._deliver(session)
         finally:
-            pinger.cancel()
-            await asyncio.gather(pinger, return_exceptions=True)
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
             self._session = self._writer = None
             writer.close()
             self._update()
@@ -238,6 +206,16 @@ class FlowClient:
                     break
         writer.close()
 
+    async def _refresh(self, session: FlowSession, writer: asyncio.StreamWriter) -> None:
+        """Register every token again before its registration runs out, each at a moment of its own."""
+        while True:
+            self._rescheduled.clear()
+            left = None if session.deadline is None else session.deadline - self._clock.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._rescheduled.wait()
+            writer.write(session.tick(self._clock.monotonic()))
+
     def _deliver(self, session: FlowSession) -> None:
         messages, session.messages = session.messages, []
         for token, body in messages:
@@ -253,12 +231,11 @@ class FlowClient:
     def _update(self) -> None:
         session = self._session
         wanted = set(self._tokens) - (session.refused if session is not None else set())
-        up = session is not None and bool(wanted) and wanted <= session.bound
-        if up == self._state.is_set():
-            return
-        if up:
+        bound = frozenset(session.bound) if session is not None else frozenset[str]()
+        if wanted and wanted <= bound:
             self._state.set()
         else:
             self._state.clear()
-        if self._on_change is not None:
-            self._on_change(up)
+        changed, self._bound = bound != self._bound, bound
+        if changed and self._on_change is not None:
+            self._on_change()

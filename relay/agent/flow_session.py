@@ -6,6 +6,7 @@ RFC 5626.  Nothing in these messages tells one user from another but the token a
 
 from dataclasses import dataclass, field
 
+from relay.agent.regrouping import refresh_after
 from relay.core import Entropy
 from relay.forward_publish import SEALED_SIZE, TokenKey
 from relay.forward_publish.binding_text import format_credentials, parse_challenge
@@ -14,6 +15,9 @@ from relay.sip import Headers, Message, MessageStream, Request, Response, respon
 CONTENT_TYPE = "application/vnd.bayonne.sealed"
 STREAM_LIMIT = 16384
 """Bytes of the longest SIP message on a stream to or from a contact point."""
+
+EXPIRES = 3600
+"""Seconds that a registration asks for, whatever a contact point grants: its answer must not mark a flow."""
 
 
 def anonymous_request(
@@ -43,7 +47,7 @@ class _Registration:
 class FlowSession:
     """One connection's registrations and messages, without input or output of its own.
 
-    `bound` are the tokens that the contact point has bound to it, `refused` those it would not.
+    `bound` are the tokens that the contact point has bound to it, `refused` those it would not.  Times are monotonic.
     """
 
     onion: str
@@ -51,7 +55,9 @@ class FlowSession:
     bound: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     messages: list[tuple[str, bytes]] = field(default_factory=list)
+    _wanted: dict[str, TokenKey] = field(default_factory=dict)
     _registrations: dict[str, _Registration] = field(default_factory=dict)
+    _refresh_at: dict[str, float] = field(default_factory=dict)
     _stream: MessageStream = field(default_factory=lambda: MessageStream(STREAM_LIMIT, expects_pongs=True))
     _instance: str = ""
 
@@ -59,8 +65,35 @@ class FlowSession:
     def pongs(self) -> int:
         return self._stream.pongs
 
-    def register(self, key: TokenKey, *, expires: int = 3600) -> bytes:
-        """What to send to begin binding a token; `expires=0` begins to take it off."""
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to send again."""
+        return min(self._refresh_at.values(), default=None)
+
+    def register(self, key: TokenKey) -> bytes:
+        """What to send to begin binding a token."""
+        self._wanted[key.token] = key
+        self.refused.discard(key.token)
+        return self._begin(key, EXPIRES)
+
+    def remove(self, token: str) -> bytes:
+        """What to send to take a token off."""
+        self._refresh_at.pop(token, None)
+        key = self._wanted.pop(token, None)
+        return self._begin(key, 0) if key is not None else b""
+
+    def tick(self, now: float) -> bytes:
+        """What to send at `now`: every token is registered again at a moment of its own."""
+        due = [token for token, at in self._refresh_at.items() if at <= now]
+        for token in due:
+            self._refresh_at[token] = now + refresh_after(self.entropy, EXPIRES)
+        return b"".join(self._begin(self._wanted[token], EXPIRES) for token in due)
+
+    def receive(self, data: bytes, now: float) -> bytes:
+        """Take what arrived; messages are in `messages` then.  Returns what to send.  Raises `PeerError`."""
+        return b"".join(self._take(message, now) for message in self._stream.receive(data))
+
+    def _begin(self, key: TokenKey, expires: int) -> bytes:
         if not self._instance:
             self._instance = self.entropy.token(16).hex()
         call_id = self.entropy.token(16).hex()
@@ -68,37 +101,45 @@ class FlowSession:
         self._registrations[call_id] = registration
         return self._register(call_id, registration, nonce=None)
 
-    def receive(self, data: bytes) -> bytes:
-        """Take what arrived; messages are in `messages` then.  Returns what to send.  Raises `PeerError`."""
-        return b"".join(self._take(message) for message in self._stream.receive(data))
-
-    def _take(self, message: Message) -> bytes:
+    def _take(self, message: Message, now: float) -> bytes:
         if isinstance(message, Response):
-            return self._take_response(message)
+            return self._take_response(message, now)
         if message.method != "MESSAGE":
             return response_to(message, 405, to_tag=self.entropy.token(8).hex()).to_bytes()
         if len(message.body) == SEALED_SIZE:
             self.messages.append((message.to.sip_uri.user or "", message.body))
         return response_to(message, 200, to_tag=self.entropy.token(8).hex()).to_bytes()
 
-    def _take_response(self, response: Response) -> bytes:
+    def _take_response(self, response: Response, now: float) -> bytes:
         registration = self._registrations.get(response.call_id)
         if registration is None or response.status < 200:
             return b""
-        token = registration.key.token
         if response.status == 401 and not registration.proven:
             nonce = parse_challenge(response.headers.get("WWW-Authenticate") or "")
             registration.proven = True
             registration.sequence += 1
             return self._register(response.call_id, registration, nonce)
         del self._registrations[response.call_id]
-        if response.status == 200 and registration.expires:
-            self.bound.add(token)
+        return self._settle(registration, response.status, now)
+
+    def _settle(self, registration: _Registration, status: int, now: float) -> bytes:
+        """A registration is answered for good; what it asked for may not be wanted any more."""
+        key = registration.key
+        bound = status == 200 and registration.expires > 0
+        if bound:
+            self.bound.add(key.token)
         else:
-            self.bound.discard(token)
-            if response.status != 200:
-                self.refused.add(token)
-        return b""
+            self.bound.discard(key.token)
+        if status != 200:
+            self.refused.add(key.token)
+            self._refresh_at.pop(key.token, None)
+            return b""
+        wanted = key.token in self._wanted
+        if bound and wanted:
+            self._refresh_at.setdefault(key.token, now + refresh_after(self.entropy, EXPIRES))
+        if bound == wanted:
+            return b""
+        return self._begin(key, EXPIRES if wanted else 0)
 
     def _register(self, call_id: str, registration: _Registration, nonce: bytes | None) -> bytes:
         key = registration.key

@@ -14,7 +14,12 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from relay.agent.credentials import damaged
+from relay.agent.kept import Kept
 from relay.core import Entropy
+from relay.wire import UNREADABLE
+
+GUARDS_FILE = "guards.json"
 
 GUARDS = 3
 DAY = 86400
@@ -38,6 +43,30 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many days since then it was tried in vain."""
     missed_on: int = 0
     """The last of them."""
+
+
+class _KeptGuards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    guards: tuple[Guard, ...]
+
+
+def kept_guards(state: Kept) -> tuple[Guard, ...]:
+    """The guards that were drawn; none before the first draw.
+
+    Raises `ConfigurationError`: what is damaged is not passed over, for who loses it chooses anew, and so shows its
+    address to others.
+    """
+    content = state.read(GUARDS_FILE)
+    if content is None:
+        return ()
+    try:
+        return msgspec.json.decode(content, type=_KeptGuards).guards
+    except UNREADABLE:
+        raise damaged(GUARDS_FILE) from None
+
+
+def keep_guards(state: Kept, guards: Sequence[Guard]) -> None:
+    """Raises `NotKept`."""
+    state.write(GUARDS_FILE, msgspec.json.encode(_KeptGuards(tuple(guards))))
 
 
 class Guards:
@@ -96,9 +125,8 @@ class Guards:
 
     def _draw(self, candidates: Collection[bytes], wall: float) -> None:
         # In a fixed order, so that nothing but chance decides.
-        left = sorted(set(candidates) - set(self.identities))
-        while left and len(self._guards) < GUARDS:
-            identity = left.pop(self._entropy.below(len(left)))
+        others = sorted(set(candidates) - set(self.identities))
+        for identity in self._entropy.draw(others, GUARDS - len(self._guards)):
             days = SHORTEST_DAYS + self._entropy.below(LONGEST_DAYS - SHORTEST_DAYS + 1)
             today = _day(wall)
             self._guards.append(Guard(identity, today, today + days * DAY, today))

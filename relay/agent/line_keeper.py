@@ -32,6 +32,9 @@ from relay.media_reflector import (
 from relay.rtp.cell import TICK
 
 GOODBYE_SECONDS = 0.5
+ASK_AGAIN = 0.7
+"""Seconds after which a line that moved asks again for a trunk that it was refused."""
+MOST_TRIES = 6
 _WHERE = {
     Place.HERE: "at the same reflector",
     Place.AFRESH: "at the same reflector, with another ticket",
@@ -75,8 +78,13 @@ class LineKeeper:
         self._held: dict[int, _Held] = {}
         """Branches that are not over; the line itself may have ended, as long as it was not released."""
         self._finding: dict[int, asyncio.Task[None]] = {}
+        self._waiting: set[int] = set()
+        """Branches that wait where they are, after the trunk from there broke."""
+        self._tries: dict[int, int] = {}
+        """How often a branch that moved was refused the trunk from there."""
         self._stirred = asyncio.Event()
         self._was_open = False
+        self._was_crossed = False
         self._reason = ""
 
     async def run(self) -> None:
@@ -135,7 +143,7 @@ class LineKeeper:
     def _wanted(self) -> bool:
         """Whether the line is to meet another one, should it move."""
         identity = self._held[self._core.present].berth.descriptor.identity
-        return self._owner.code_at(identity) is not None
+        return self._owner.meets_at(identity) is not None
 
     # -- what is decided -----------------------------------------------------------------------------------------
 
@@ -199,8 +207,8 @@ class LineKeeper:
             code, via = self._meeting
             client = LineClient(berth.descriptor, berth.ticket, entropy, join_code=code, via=via)
         else:
-            again = self._owner.code_at(berth.descriptor.identity)
-            client = LineClient(berth.descriptor, berth.ticket, entropy, join_code=again)
+            again, via = self._owner.meets_at(berth.descriptor.identity) or (None, None)
+            client = LineClient(berth.descriptor, berth.ticket, entropy, join_code=again, via=via)
         line = Line(
             client,
             berth.address,
@@ -231,7 +239,12 @@ class LineKeeper:
 
     def _keep(self, held: _Held) -> None:
         self._around.report("line-moved", where=_WHERE[held.place] if held.place is not None else "")
-        if held.place is Place.HERE and not held.line.client.crossed and self._wanted:
+        if (
+            held.place is Place.HERE
+            and not held.line.client.crossed
+            and self._wanted
+            and not self._owner.over_trunk
+        ):
             # The other end may have had no line here before, and can only know the code that was agreed.
             held.line.client.join(*self._meeting)
 
@@ -250,16 +263,48 @@ class LineKeeper:
                     self._was_open = True
                     self._owner.line_open()
             case LineCrossed():
+                self._was_crossed = True
+                self._waiting.discard(number)
+                self._tries.pop(number, None)
                 self._core.crossed(number)
             case LineHeard():
                 self._core.heard(number, now)
             case LineLost(reason, cause):
                 self._lost(number, reason, cause)
-            case JoinRefused(reason) if number == self._core.present:
-                self._owner.not_crossed(reason)
+            case JoinRefused(reason):
+                self._refused(number, reason)
             case _:
                 return
         self._stirred.set()
+
+    def _refused(self, number: int, reason: str) -> None:
+        """No crossing, or no more.  Over a trunk that may be because the other end's reflector died: then its line
+        moves, and comes back to where this one waits; and a line that moved asks again while the trunk from there may
+        not be up yet.  That nobody comes, the call notices by itself."""
+        held = self._held.get(number)
+        if held is None or held.released:
+            return
+        identity = held.berth.descriptor.identity
+        code = self._owner.waits_at(identity) if self._was_crossed and held.place is None else None
+        if code is not None and number not in self._waiting:
+            self._waiting.add(number)
+            self._around.report("trunk-broke")
+            held.line.client.join(code, None)
+        elif (
+            held.place is not None and (again := self._owner.meets_at(identity)) and self._tries_left(number)
+        ):
+            asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask_again, number, again)
+        elif number == self._core.present:
+            self._owner.not_crossed(reason)
+
+    def _tries_left(self, number: int) -> bool:
+        self._tries[number] = self._tries.get(number, 0) + 1
+        return self._owner.over_trunk and self._tries[number] <= MOST_TRIES
+
+    def _ask_again(self, number: int, meeting: tuple[bytes, bytes | None]) -> None:
+        held = self._held.get(number)
+        if held is not None and held.up and not held.released and not held.line.client.crossed:
+            held.line.client.join(*meeting)
 
     def _lost(self, number: int, reason: str, cause: LossCause) -> None:
         if number == self._core.present:

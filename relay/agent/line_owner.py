@@ -14,9 +14,19 @@ class LineOwner(Protocol):
         """A body came; True when the other end of the call made it."""
         ...
 
-    def code_at(self, identity: bytes) -> bytes | None:
-        """The join code at the reflector of this identity, where the line moves there; None where it is to meet
-        nobody."""
+    def meets_at(self, identity: bytes) -> tuple[bytes, bytes | None] | None:
+        """How the line meets the other one, where it moves to the reflector of this identity: the join code, and the
+        identity to which a trunk leads from there, if one is needed.  None where it is to meet nobody."""
+        ...
+
+    def waits_at(self, identity: bytes) -> bytes | None:
+        """The join code under which the line, where it is, waits for the other one after the trunk between them broke;
+        None where there was no trunk, or nobody is to be met."""
+        ...
+
+    @property
+    def over_trunk(self) -> bool:
+        """Whether the two lines began at two reflectors."""
         ...
 
     def line_open(self) -> None:

@@ -15,7 +15,7 @@ _log = get_logger("network")
 
 
 class Network:
-    """An `OnionDialer` over whichever Tor client is up at the moment; `lost` is called when it goes,
+    """A `relay.agent.web_get.WebDialer` over whichever Tor client is up at the moment; `lost` is called when it goes,
     `back` when it is there again."""
 
     def __init__(
@@ -60,6 +60,15 @@ class Network:
         if tor is None or not tor.alive:
             raise TransportUnavailable("Tor is not running; the call fails rather than go around it")
         return await tor.open(onion, port, isolation=isolation)
+
+    async def open_host(
+        self, host: str, port: int, *, isolation: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See `relay.agent.web_get.WebDialer`.  Raises `TransportUnavailable`, at once where Tor is down."""
+        tor = self._tor
+        if tor is None or not tor.alive:
+            raise TransportUnavailable("Tor is not running; the lookup fails rather than go around it")
+        return await tor.open_host(host, port, isolation=isolation)
 
     async def run(self) -> None:
         """Keep Tor up until cancelled; a Tor that dies is started again after a growing pause."""

@@ -7,14 +7,18 @@ from collections.abc import Callable, Mapping
 
 from relay.agent.commands import Tone
 from relay.agent.phone import is_loopback
+from relay.agent.phone_guard import Arrival, PhoneGuard
 from relay.agent.phone_stream import PhoneStream, TonePlayer
+from relay.agent.transcoded_stream import TranscodedStream
 from relay.core import Clock, Entropy, TransportUnavailable
-from relay.rtp import encode_tone, pips
+from relay.rtp import Datagram, PhoneFormat, encode_tone, pips
 from relay.rtp.cell import TICK
 
 SECONDS_PER_PIP = 2.0
 """Each group of pips while a line opens counts the seconds still to wait, two seconds a pip."""
 MOST_PIPS = 5
+MOST_BEHIND = 0.060
+"""Seconds by which the clock of a translated phone may run late and catch up."""
 
 
 @functools.cache
@@ -34,6 +38,7 @@ def countdown(seconds: float) -> list[bytes]:
 class PhoneLeg(asyncio.DatagramProtocol):
     """One phone's voice: what it says goes to `on_voice`, what it hears comes by `hear` or from a tone.
 
+    A phone that speaks Opus is passed through packet by packet; for any other the leg keeps a clock of 20 ms.
     `tones` holds the Opus frames of each tone.  The phone is on this machine, whatever address its session description
     names (some phones name the network card's): datagrams from anywhere but loopback are dropped, and what it hears
     goes where its voice comes from (symmetric RTP, RFC 4961).  Where that is, its first packet settles; other programs
@@ -45,18 +50,26 @@ class PhoneLeg(asyncio.DatagramProtocol):
         entropy: Entropy,
         clock: Clock,
         tones: Mapping[Tone, list[bytes]],
-        on_voice: Callable[[bytes], None],
+        on_voice: Callable[[Datagram], None],
     ) -> None:
-        self.stream = PhoneStream(entropy)
+        self.stream: PhoneStream | TranscodedStream = PhoneStream(entropy)
+        self._entropy = entropy
         self._clock = clock
         self._tones = tones
         self._on_voice = on_voice
         self._transport: asyncio.DatagramTransport | None = None
         self._remote: tuple[str, int] | None = None
         self._host = ""
+        self.port = 0
+        """Where it listens, once it is open."""
         self._source: tuple[tuple[str, int], int] | None = None
         self._player: asyncio.Task[None] | None = None
+        self._translator: asyncio.Task[None] | None = None
+        self.guard: PhoneGuard | None = None
+        """Who looks at what comes from the phone and goes to it; without one that is plain RTP."""
         self.strangers = 0
+        self.heard_at = clock.monotonic()
+        """When the phone itself said something last."""
 
     async def open(self, host: str) -> int:
         """Take a port on `host`; returns it."""
@@ -68,14 +81,27 @@ class PhoneLeg(asyncio.DatagramProtocol):
             raise TransportUnavailable("no port for the phone's voice") from None
         self._transport = transport
         self._host = host
-        port: int = transport.get_extra_info("sockname")[1]
-        return port
+        self.port = int(transport.get_extra_info("sockname")[1])
+        return self.port
 
-    def connect(self, host: str | None, port: int, payload_type: int) -> None:
-        """Say where the phone says that it listens, and what it calls Opus."""
+    def connect(self, host: str | None, port: int, agreed: PhoneFormat) -> None:
+        """Say where the phone says that it listens, and how it talks.
+
+        Raises `TransportUnavailable` where a phone has to be translated for and this machine has no libopus.
+        """
         self._source = None
         self._remote = (host if host is not None and is_loopback(host) else self._host, port)
-        self.stream.payload_type = payload_type
+        if self.stream.format == agreed:
+            return
+        if agreed.transcoded:
+            self.stream = TranscodedStream(self._entropy, agreed)
+            if self._translator is None or self._translator.done():
+                self._translator = asyncio.get_running_loop().create_task(self._translate())
+            return
+        self._stop_translating()
+        if not isinstance(self.stream, PhoneStream):
+            self.stream = PhoneStream(self._entropy)
+        self.stream.format = agreed
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._remote is None or not is_loopback(addr[0]):
@@ -85,17 +111,20 @@ class PhoneLeg(asyncio.DatagramProtocol):
         if self._source is not None and source != self._source:
             self.strangers += 1
             return
-        voice = self.stream.from_phone(data)
-        if voice is not None:
+        arrival = self.guard.arrived(data) if self.guard is not None else Arrival(True, data)
+        said = self.stream.from_phone(arrival.rtp) if arrival.rtp is not None else []
+        if arrival.taken and said is not None:
             self._source, self._remote = source, source[0]
-            self._on_voice(voice)
+            self.heard_at = self._clock.monotonic()
+            for datagram in said:
+                self._on_voice(datagram)
 
     def error_received(self, exc: Exception) -> None:
         """The phone's port is closed: it will say so in SIP, or not at all."""
 
-    def hear(self, voice: bytes) -> None:
-        """Let the phone hear one RTP packet that came out of the cells."""
-        self._send(self.stream.voice(voice))
+    def hear(self, packet: bytes) -> None:
+        """Let the phone hear one RTP packet that came out of the cells, be it voice or a key pressed."""
+        self._send(self.stream.hear(packet))
 
     def play(self, tone: Tone) -> None:
         """Play a tone until the next call of `play`; `Tone.NONE` stops."""
@@ -118,13 +147,36 @@ class PhoneLeg(asyncio.DatagramProtocol):
             moment += TICK
             await asyncio.sleep(max(0.0, moment - self._clock.monotonic()))
 
-    def _send(self, packet: bytes | None) -> None:
-        if packet is not None and self._transport is not None and self._remote is not None:
-            self._transport.sendto(packet, self._remote)
+    async def _translate(self) -> None:
+        moment = self._clock.monotonic()
+        while isinstance(self.stream, TranscodedStream):
+            said, heard = self.stream.tick()
+            self._send(heard)
+            self._on_voice(said)
+            # After a standstill nothing is made up for: what was missed then is old.
+            moment = max(moment + TICK, self._clock.monotonic() - MOST_BEHIND)
+            await asyncio.sleep(max(0.0, moment - self._clock.monotonic()))
+
+    def _stop_translating(self) -> None:
+        if self._translator is not None:
+            self._translator.cancel()
+            self._translator = None
+
+    def pass_on(self, datagram: bytes) -> None:
+        """Send the phone a datagram as it is: ZRTP, or what only the phone can open."""
+        if self._transport is not None and self._remote is not None:
+            self._transport.sendto(datagram, self._remote)
+
+    def _send(self, packets: list[bytes]) -> None:
+        for packet in packets:
+            guarded = packet if self.guard is None else self.guard.leaves(packet)
+            if guarded is not None:
+                self.pass_on(guarded)
 
     def close(self) -> None:
         """Let go of the port.  May be called twice."""
         self.play(Tone.NONE)
+        self._stop_translating()
         if self._transport is not None:
             self._transport.close()
             self._transport = None

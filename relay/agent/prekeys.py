@@ -1,6 +1,8 @@
 """This agent's prekeys: the current one, which its records carry, and the one before it, until no record names it."""
 
-from relay.agent.state import StateDirectory
+from contextlib import suppress
+
+from relay.agent.kept import Kept, NotKept, read_or_pass_over
 from relay.core import Entropy, PeerError, get_logger
 from relay.forward_publish import Prekey
 
@@ -16,9 +18,10 @@ _log = get_logger("prekeys")
 class PrekeyRing:
     """Reads, makes, ages and deletes prekeys in the state directory.  Times are Unix seconds."""
 
-    def __init__(self, state: StateDirectory, entropy: Entropy) -> None:
+    def __init__(self, state: Kept, entropy: Entropy) -> None:
         self._state = state
         self._entropy = entropy
+        self._unkept = False
         self._keys = [key for key in (self._read(name) for name in _FILES) if key is not None]
 
     def current(self, now: float) -> Prekey:
@@ -30,12 +33,16 @@ class PrekeyRing:
 
     def usable(self, now: float) -> list[Prekey]:
         """All that a ring may be sealed to, newest first."""
-        if any(now - key.created > PREKEY_KEPT for key in self._keys):
-            self._save(now)
+        self.expire(now)
         return list(self._keys)
 
+    def expire(self, now: float) -> None:
+        """Delete what is too old; and keep what could not be kept before."""
+        if self._unkept or any(now - key.created > PREKEY_KEPT for key in self._keys):
+            self._save(now)
+
     def _read(self, name: str) -> Prekey | None:
-        content = self._state.read(name)
+        content = read_or_pass_over(self._state, name)
         if content is None:
             return None
         try:
@@ -46,8 +53,21 @@ class PrekeyRing:
 
     def _save(self, now: float) -> None:
         self._keys = [key for key in self._keys if now - key.created <= PREKEY_KEPT][: len(_FILES)]
-        # The oldest first: a crash in between leaves a key twice, never not at all.
-        for name, key in reversed(list(zip(_FILES, self._keys, strict=False))):
-            self._state.write(name, key.to_bytes())
-        for name in _FILES[len(self._keys) :]:
-            (self._state.path / name).unlink(missing_ok=True)
+        self._unkept = True
+        try:
+            # The oldest first: a crash in between leaves a key twice, never not at all.
+            for name, key in reversed(list(zip(_FILES, self._keys, strict=False))):
+                self._state.write(name, key.to_bytes())
+            for name in _FILES[len(self._keys) :]:
+                self._state.remove(name)
+            self._unkept = False
+        except NotKept:
+            # New ones serve this run all the same.  There is always room to delete.
+            with suppress(NotKept):
+                self._remove_expired(now)
+
+    def _remove_expired(self, now: float) -> None:
+        for name in _FILES:
+            key = self._read(name)
+            if key is not None and now - key.created > PREKEY_KEPT:
+                self._state.remove(name)

@@ -2,6 +2,9 @@
 
 Lines are opened at guards and nowhere else (`relay.agent.guards`); of a guard's backup, where the owner accepted that
 too, the descriptor is kept, so that a line can go on there when the guard dies.
+
+What guards say of themselves is read at contact points (`relay.agent.descriptor_pulls`), where nobody sees whom an
+agent asks about, and at the guards themselves where that is missing or old.
 """
 
 import asyncio
@@ -12,9 +15,10 @@ from collections.abc import Callable, Sequence
 from relay.agent.accepted import Accepted, Reader
 from relay.agent.at_hand import AtHand
 from relay.agent.events import Reporter
-from relay.agent.guards import Guards
+from relay.agent.guards import Guards, keep_guards, kept_guards
+from relay.agent.kept import Kept, NotKept
+from relay.agent.known_descriptors import KnownDescriptors
 from relay.agent.meeting import Meeting, choose_meeting
-from relay.agent.state import StateDirectory
 from relay.agent.way_out import ip_versions
 from relay.core import (
     BayonneError,
@@ -26,6 +30,7 @@ from relay.core import (
     get_logger,
 )
 from relay.media_reflector import ComeAgainLater, Descriptor, ReflectorReference, Ticket, fetch_ticket
+from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.wire import OnionDialer
 
 RETRY_FIRST = 1.0
@@ -53,7 +58,7 @@ class ReflectorPool:
     def __init__(
         self,
         accepted: Reader,
-        state: StateDirectory,
+        state: Kept,
         clock: Clock,
         entropy: Entropy,
         *,
@@ -66,7 +71,9 @@ class ReflectorPool:
         self._entropy = entropy
         self._report = report
         self._versions = ip_versions(line_address)
-        self._guards = Guards(state.guards(), entropy)
+        self._unkept = False
+        self._guards = Guards(kept_guards(state), entropy)
+        self.known = KnownDescriptors(state)
         self._accepted = Accepted({})
         self._reflectors: dict[str, AtHand] = {}
         """The guards that may be used, by id."""
@@ -84,10 +91,7 @@ class ReflectorPool:
 
     def offer(self) -> tuple[str, ...]:
         """As `ready`, in an order that says nothing."""
-        left, shuffled = self.ready(), []
-        while left:
-            shuffled.append(left.pop(self._entropy.below(len(left))))
-        return tuple(shuffled)
+        return tuple(self._entropy.draw(self.ready()))
 
     def meeting(self, offered: Sequence[str]) -> Meeting | None:
         """Where to meet a caller who offered these ids; None when there is nowhere."""
@@ -155,18 +159,54 @@ class ReflectorPool:
         self._accepted = accepted
         pending = accepted.pending(self._guards.identities)
         self._keep_if(self._guards.choose(accepted.references, wall, pending=pending))
+        self.known.review(accepted, wall)
         before, self._reflectors = self._reflectors, {}
         for identity in self._guards.identities:
             if places := accepted.places(identity):
                 name = reflector_id(identity)
                 known = before.get(name)
                 if known is None or known.reference not in places:
-                    known = AtHand(places[0], self._versions, self._clock, self._entropy, self._changed)
+                    known = self._new(places, wall)
                 self._reflectors[name] = known
 
+    def _new(self, places: Sequence[ReflectorReference], wall: float) -> AtHand:
+        reflector = AtHand(places[0], self._versions, self._clock, self._entropy, self._changed)
+        said = self.known.of(places, wall)
+        # One that took no lines when that was said may take some by now: it is asked itself.
+        if said is not None and said.takes_lines:
+            reflector.learn(said)
+        return reflector
+
+    # -- what contact points say ---------------------------------------------------------------------------------
+
+    @property
+    def accepted(self) -> Accepted:
+        """What the owner accepts."""
+        return self._accepted
+
+    def learn(self, entries: Sequence[DescriptorEntry]) -> None:
+        """Use what is news of `authentic` entries (`relay.agent.known_descriptors`)."""
+        for descriptor in self.known.take(entries):
+            reflector = self._reflectors.get(reflector_id(descriptor.identity))
+            # What is accepted may have changed while it was on its way.
+            if reflector is not None and descriptor.reference in self._accepted.places(descriptor.identity):
+                reflector.learn(descriptor)
+        for reflector in self._reflectors.values():
+            self._learn_backup(reflector)
+
+    def _learn_backup(self, reflector: AtHand) -> None:
+        backup = self._accepted_backup(reflector)
+        said = None if backup is None else self.known.of([backup], self._clock.wall())
+        if said is not None:
+            reflector.learn_backup(said)
+
     def _keep_if(self, changed: bool) -> None:
-        if changed:
-            self._state.keep_guards(self._guards.kept)
+        self._unkept = self._unkept or changed
+        if self._unkept:
+            # Guards that cannot be kept are used all the same, and kept as soon as they can be.
+            with contextlib.suppress(NotKept):
+                keep_guards(self._state, self._guards.kept)
+                self._unkept = False
 
     def _note(self, identity: bytes, *, reached: bool) -> None:
         note = self._guards.reached if reached else self._guards.missed
@@ -194,7 +234,7 @@ class ReflectorPool:
         retry = RETRY_FIRST
         while True:
             try:
-                await reflector.refresh(dialer)
+                asked = await reflector.refresh(dialer)
             except ComeAgainLater as error:
                 self._note(identity, reached=True)
                 # At the moment that it named or later, and not together with everybody else it put off.
@@ -210,8 +250,10 @@ class ReflectorPool:
                 retry = min(2 * retry, RETRY_LAST)
                 continue
             retry = RETRY_FIRST
-            # A guard without an address for us is as good as gone.
-            self._note(identity, reached=not reflector.without_address)
+            if asked:
+                # A guard without an address for us is as good as gone.
+                self._note(identity, reached=not reflector.without_address)
+            self._learn_backup(reflector)
             if (backup := self._accepted_backup(reflector)) is not None:
                 await reflector.refresh_backup(backup, dialer)
             await reflector.wait_wanted()

@@ -6,9 +6,10 @@ two lines, and in the answer where each side opens its own.
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from relay.agent.meeting import Meeting
+from relay.agent.sealed_voice import SealedVoice
 from relay.core import Entropy, PeerError
 from relay.sip import CSeq, Headers, NameAddr, Request, Response, parse_message, response_to
 from relay.sip.sdp import SessionDescription
@@ -28,10 +29,10 @@ _VIA_HOST = "sealed.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a ring asks: an offer, where the lines may meet, and under which code."""
+    """What a ring asks: how the caller's end talks, where the lines may meet, and under which code."""
 
     call_id: str
-    offer: SessionDescription
+    voice: SealedVoice
     reflectors: tuple[str, ...]
     join_code: bytes
     expires: int
@@ -39,10 +40,10 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the sealed answer says; `session` and `meeting` only with a 2xx."""
+    """What the sealed answer says; `voice` and `meeting` only with a 2xx."""
 
     status: int
-    session: SessionDescription | None
+    voice: SealedVoice | None
     meeting: Meeting | None
 
 
@@ -66,11 +67,11 @@ class SealedDialog:
     # -- the caller's side ---------------------------------------------------------------------------------------
 
     def invite(
-        self, offer: SessionDescription, reflectors: Sequence[str], join_code: bytes, expires: float
+        self, voice: SealedVoice, reflectors: Sequence[str], join_code: bytes, expires: float
     ) -> bytes:
         """The INVITE that a ring seals."""
         places = [(REFLECTOR_ATTRIBUTE, reflector) for reflector in reflectors[:MAX_REFLECTORS]]
-        offer = _extended(offer, [*places, (JOIN_ATTRIBUTE, join_code.hex())])
+        offer = voice.session(1).extended([*places, (JOIN_ATTRIBUTE, join_code.hex())])
         request = self._request("INVITE", 1)
         request.headers.add("Contact", f"<{self._our_uri}>")
         request.headers.add("Expires", str(int(expires)))
@@ -96,7 +97,7 @@ class SealedDialog:
         if len(reflectors) != 1 or len(trunks) > 1:
             raise PeerError("no reflector chosen")
         meeting = Meeting(trunks[0], via=reflectors[0]) if trunks else Meeting(reflectors[0])
-        return Answer(message.status, session, meeting)
+        return Answer(message.status, SealedVoice.read(session), meeting)
 
     # -- the callee's side ---------------------------------------------------------------------------------------
 
@@ -124,19 +125,17 @@ class SealedDialog:
         self._check(request.headers, "INVITE", ours_in=None)
         expires = request.headers.get("Expires") or ""
         seconds = int(expires) if expires.isascii() and expires.isdigit() and len(expires) < 4 else 30
-        return Invitation(self._call_id, session, reflectors, join_code, seconds)
+        return Invitation(self._call_id, SealedVoice.read(session), reflectors, join_code, seconds)
 
-    def answer(
-        self, status: int, session: SessionDescription | None = None, meeting: Meeting | None = None
-    ) -> bytes:
+    def answer(self, status: int, voice: SealedVoice | None = None, meeting: Meeting | None = None) -> bytes:
         """The final response that a sealed answer carries."""
         assert self._invite is not None
         response = response_to(self._invite, status, to_tag=self._our_tag)
-        if session is not None and meeting is not None:
+        if voice is not None and meeting is not None:
             places = [(REFLECTOR_ATTRIBUTE, meeting.callers)]
             if meeting.via:
                 places.append((TRUNK_ATTRIBUTE, meeting.own))
-            session = _extended(session, places)
+            session = voice.session(2).extended(places)
             response.headers.add("Contact", f"<{self._our_uri}>")
             response.headers.add("Content-Type", "application/sdp")
             response.body = session.to_bytes()
@@ -193,12 +192,6 @@ class SealedDialog:
 def _tag(headers: Headers, name: str) -> str:
     """The tag of From or To; empty where there is none."""
     return NameAddr.parse(headers.get(name) or "").tag or ""
-
-
-def _extended(session: SessionDescription, attributes: Sequence[tuple[str, str]]) -> SessionDescription:
-    """`session` with attributes of ours added to its first media section."""
-    first, *others = session.media
-    return replace(session, media=(replace(first, attributes=(*first.attributes, *attributes)), *others))
 
 
 def _values(session: SessionDescription, name: str) -> tuple[str, ...]:

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from relay.agent.domain_desk import DomainSettings
+from relay.agent.invitations import AcceptIntroductions
+from relay.agent.listings import SearchSettings
+from relay.agent.openpgp import OpenPgpSettings
 from relay.agent.phone import is_loopback
 from relay.core import ConfigurationError, MisuseError
+from relay.forward_publish.records import MOST_CONTACT_POINTS
 from relay.media_reflector import ReflectorReference, parse_maker
 from relay.tor import TorSettings
 
@@ -25,12 +30,22 @@ class ChaffSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dummy_interval: float = 600.0
 
 
+class VaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[vault]`: whether what is kept is sealed under a passphrase, and after how many minutes without a call or
+    a command the agent locks itself (0: never)."""
+
+    sealed: bool = True
+    lock_after: float = 0.0
+
+
 class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an agent is told by its owner.
 
-    `contact_points` are onion names (56 characters); `reflectors` are references as `bayonne reflector` prints them;
-    `reflector_lists` are files of signed lists, taken when one of `list_makers` signed them; `line_address` is the
-    local address that lines leave from (empty: whatever the system chooses), and decides between IPv4 and IPv6.
+    `contact_points` are onion names (56 characters), at all of which it can be rung; `accept_introductions` says what
+    becomes of people who come by a standing invitation or a listing; `reflectors` are references as `bayonne reflector`
+    prints them; `reflector_lists` are files of signed lists, taken when one of `list_makers` signed them;
+    `line_address` is the local address that lines leave from (empty: whatever the system chooses), and decides between
+    IPv4 and IPv6.
     """
 
     state_directory: str
@@ -38,12 +53,17 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sip_listen: str = "127.0.0.1:5060"
     line_address: str = ""
     contact_points: tuple[str, ...] = ()
+    accept_introductions: AcceptIntroductions = "ask"
     reflectors: tuple[str, ...] = ()
     reflector_lists: tuple[str, ...] = ()
     list_makers: tuple[str, ...] = ()
     ring_seconds: float = 28.0
     tor: TorSettings = msgspec.field(default_factory=TorSettings)
     chaff: ChaffSettings = msgspec.field(default_factory=ChaffSettings)
+    search: SearchSettings = msgspec.field(default_factory=SearchSettings)
+    vault: VaultSettings = msgspec.field(default_factory=VaultSettings)
+    domains: DomainSettings = msgspec.field(default_factory=DomainSettings)
+    openpgp: OpenPgpSettings = msgspec.field(default_factory=OpenPgpSettings)
 
     def check(self) -> None:
         """What types alone cannot say.  Raises `ConfigurationError` that names the key."""
@@ -64,6 +84,10 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError("chaff.staggered_teardown: must lie between 0 and 3600 seconds")
         if not 60.0 <= self.chaff.dummy_interval <= 86400.0:
             raise ConfigurationError("chaff.dummy_interval: must lie between 60 and 86400 seconds")
+        if not (self.vault.lock_after == 0.0 or 1.0 <= self.vault.lock_after <= 10080.0):
+            raise ConfigurationError(
+                "vault.lock_after: must be 0 for never, or lie between 1 minute and a week"
+            )
         if not 5.0 <= self.ring_seconds <= 30.0:
             raise ConfigurationError("ring_seconds: must lie between 5 and 30")
         if not is_loopback(listen_address(self.sip_listen)[0]):
@@ -73,8 +97,15 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.name:
             raise ConfigurationError("name: must not be empty; it is what your softphone registers as")
         self._check_places()
+        self.openpgp.check()
 
     def _check_places(self) -> None:
+        if len(set(self.contact_points)) != len(self.contact_points):
+            raise ConfigurationError("contact_points: one of them is named twice")
+        if len(self.contact_points) > MOST_CONTACT_POINTS:
+            raise ConfigurationError(
+                f"contact_points: at most {MOST_CONTACT_POINTS}; more would not make you easier to reach"
+            )
         for onion in self.contact_points:
             if not _ONION.fullmatch(onion):
                 raise ConfigurationError(
@@ -110,6 +141,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def listen_address(text: str) -> tuple[str, int]:
     """Split "host:port".  Raises `ConfigurationError`."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    number = int(port) if len(port) < 6 and port.isascii() and port.isdigit() else 0
+    if not colon or not host or not 0 < number < 65536:
         raise ConfigurationError("sip_listen: must be written as 127.0.0.1:5060")
-    return host, int(port)
+    return host, number

@@ -8,16 +8,26 @@ from pathlib import Path
 
 import click
 
-from relay.agent import AcceptedReflectors, Agent, AgentSettings, JsonReporter, ProseReporter, StateDirectory
-from relay.core import ConfigurationError, SystemClock, SystemEntropy, configure_logging, load_configuration
+from relay.agent import AcceptedReflectors, AgentSettings, JsonReporter, ProseReporter, StateDirectory
+from relay.agent.amnesia import amnesic_directory, in_memory
+from relay.agent.credentials import own_softphone
+from relay.agent.daemon import Daemon
+from relay.agent.events import Reporter
+from relay.agent.web_get import web_trust
+from relay.cli.opening import config, load_settings, open_place, open_plain, open_vault
+from relay.cli.passphrases import passphrases
+from relay.core import ConfigurationError, SystemClock, SystemEntropy, configure_logging, shield_process
 
 
 @click.command(name="agent")
-@click.option(
-    "--config", "config", type=click.Path(path_type=Path), required=True, help="The agent's TOML file."
-)
+@config
 @click.option("--check-config", is_flag=True, help="Check the configuration and stop.")
 @click.option("--softphone", is_flag=True, help="Show how to register a softphone, and stop.")
+@click.option(
+    "--amnesic",
+    is_flag=True,
+    help="Begin with nothing and keep everything in memory: when the agent ends it was never there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print events as one JSON object a line.")
 @click.option(
     "--log-level",
@@ -25,11 +35,16 @@ from relay.core import ConfigurationError, SystemClock, SystemEntropy, configure
     default="info",
     help="How much goes to the log, on standard error.",
 )
-def command(config: Path, check_config: bool, softphone: bool, as_json: bool, log_level: str) -> None:
-    """Run your agent: register any SIP softphone at it and call your contacts by name."""
-    settings = load_configuration(config, AgentSettings, environment=os.environ)
-    settings.check()
+def command(
+    config: Path, check_config: bool, softphone: bool, amnesic: bool, as_json: bool, log_level: str
+) -> None:
+    """Run your agent: register any SIP softphone at it and call your contacts by name.
+
+    What it keeps is sealed under a passphrase, which it asks for, and has you choose at the first start.
+    """
+    settings = load_settings(config)
     if check_config:
+        web_trust(settings.domains.path)
         if troubles := AcceptedReflectors(settings).at(SystemClock().wall()).troubles:
             raise ConfigurationError(f"reflector_lists: {troubles[0]}")
         click.echo(f"{config.name}: ok")
@@ -37,16 +52,39 @@ def command(config: Path, check_config: bool, softphone: bool, as_json: bool, lo
     if softphone:
         _show_softphone(settings, as_json)
         return
+    shield_process()
     configure_logging(level=log_level, json=as_json)
     clock = SystemClock()
-    reporter = JsonReporter(clock, _print_line) if as_json else ProseReporter(_print_line)
-    asyncio.run(Agent(settings, clock, SystemEntropy(), reporter).run())
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    report = JsonReporter(clock, _print_line) if as_json else ProseReporter(_print_line, colour=colour)
+    if amnesic:
+        _run_amnesic(settings, clock, report)
+    elif not settings.vault.sealed:
+        open_plain(settings.directory)
+        asyncio.run(Daemon(settings, clock, SystemEntropy(), report).run())
+    else:
+        _check_alone(settings.directory)
+        files = open_vault(settings.directory, passphrases())
+        asyncio.run(Daemon(settings, clock, SystemEntropy(), report, files=files).run())
+
+
+def _run_amnesic(settings: AgentSettings, clock: SystemClock, report: Reporter) -> None:
+    entropy = SystemEntropy()
+    directory = amnesic_directory(settings.directory, os.environ)
+    with in_memory(directory, entropy) as files:
+        daemon = Daemon(settings, clock, entropy, report, files=files, directory=directory, lockable=False)
+        asyncio.run(daemon.run())
+
+
+def _check_alone(directory: Path) -> None:
+    """Before a passphrase is asked for in vain."""
+    claim = StateDirectory(directory)
+    claim.claim()
+    claim.release()
 
 
 def _show_softphone(settings: AgentSettings, as_json: bool) -> None:
-    state = StateDirectory(settings.directory)
-    state.prepare()
-    phone = state.softphone(settings.name, SystemEntropy())
+    phone = own_softphone(open_place(settings).state, settings.name, SystemEntropy())
     if as_json:
         click.echo(
             json.dumps({"user": phone.user, "password": phone.password, "server": settings.sip_listen})

@@ -1,95 +1,177 @@
 """`bayonne contact`: the people you call.  Works on the agent's state directory; a running agent notices at once."""
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import click
 
-from relay.agent import AgentSettings, ContactBook, StateDirectory
-from relay.core import ConfigurationError, PeerError, SystemEntropy, load_configuration
-from relay.identity import Invitation
+from relay.agent.contact_file import Contact
+from relay.agent.domain_contacts import DomainContacts
+from relay.agent.domain_pins import Pin
+from relay.agent.invitations import why_too_late
+from relay.agent.permissions import format_hours, parse_hours
+from relay.agent.reachability import written
+from relay.cli import contact_domains, contact_invitations, contact_listing, contact_verification
+from relay.cli.contact_book import as_json, config, open_book
+from relay.cli.contact_domains import domain_contacts
+from relay.forward_publish import RecordStatus
+from relay.identity import format_address
 
-_config = click.option(
-    "--config", "config", type=click.Path(path_type=Path), required=True, help="The agent's TOML file."
-)
+DAY = 86400.0
+UNCHECKED = 21 * DAY
+"""Seconds without an answer after which `list` says so: longer than the agent lets pass between two questions."""
 
 
 @click.group(name="contact")
 def command() -> None:
-    """Invite, add, list and remove the people you call."""
+    """Invite, add, list, search, verify, block and remove the people you call."""
 
 
-def _open(config: Path) -> tuple[AgentSettings, StateDirectory, ContactBook]:
-    settings = load_configuration(config, AgentSettings, environment=os.environ)
-    settings.check()
-    state = StateDirectory(settings.directory)
-    state.prepare()
-    book = ContactBook(state)
-    book.refresh()
-    return settings, state, book
-
-
-@command.command()
-@click.argument("name")
-@_config
-def invite(name: str, config: Path) -> None:
-    """Make an invitation for NAME and print it.
-
-    Hand it over where nobody else reads it: who holds it can be this contact.
-    """
-    settings, state, book = _open(config)
-    entropy = SystemEntropy()
-    identity = state.identity(entropy)
-    click.echo(book.invite(name, settings.contact_points, identity.public_key, entropy).format())
-
-
-@command.command()
-@click.argument("name")
-@click.argument("invitation", required=False)
-@_config
-def add(name: str, invitation: str | None, config: Path) -> None:
-    """Add the person who gave you an invitation, under the NAME that you will dial.
-
-    Without INVITATION it is asked for, or read from standard input.  Better so: what stands on the command line can be
-    read by every user of this machine, and stays in the shell's history.
-    """
-    _, _, book = _open(config)
-    if invitation is None:
-        terminal = sys.stdin.isatty()
-        invitation = click.prompt("invitation", hide_input=True) if terminal else sys.stdin.readline()
-    try:
-        parsed = Invitation.parse(invitation)
-    except PeerError:
-        raise ConfigurationError(
-            "that is no whole invitation; copy all of the line that begins with 'bayonne:'"
-        ) from None
-    book.accept(name, parsed, SystemEntropy())
-    click.echo(f"{name} was added; 'bayonne contact list' says when a call is possible")
+for part in (
+    *contact_invitations.COMMANDS,
+    *contact_listing.COMMANDS,
+    *contact_domains.COMMANDS,
+    *contact_verification.COMMANDS,
+):
+    command.add_command(part)
 
 
 @command.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
-@_config
+@as_json
+@config
 def list_(config: Path, as_json: bool) -> None:
-    """Show your contacts and whether they can be called."""
-    _, _, book = _open(config)
-    rows = [{"name": contact.name, "known": contact.whereabouts is not None} for contact in book]
+    """Show your contacts, whether they can be called, and whether you compared words with them."""
+    opened = open_book(config)
+    people = domain_contacts(opened)
+    contacts = sorted(opened.book, key=lambda contact: contact.name.casefold())
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps([_row(one, people, opened.wall) for one in contacts]))
         return
-    if not rows:
+    if not contacts:
         click.echo("no contacts yet; 'bayonne contact invite NAME' makes an invitation")
-    for row in rows:
-        click.echo(f"{row['name']:<24} {'can be called' if row['known'] else 'not heard of yet'}")
+    for contact in contacts:
+        hours = "" if contact.hours is None else f"; may ring {format_hours(contact.hours)}"
+        click.echo(f"{contact.name:<24} {_words(contact, people.doubt(contact), opened.wall)}{hours}")
+        if trust := _trust_words(contact):
+            click.echo(f"{'':<24} {trust}")
+        if contact.account:
+            click.echo(f"{'':<24} {_at_domain(contact, people.pin(contact), opened.wall)}")
+
+
+def _row(contact: Contact, people: DomainContacts, wall: float) -> dict[str, object]:
+    pin = people.pin(contact)
+    refused = contact.introducing.refused if contact.introducing is not None else RecordStatus.OPEN
+    return {
+        "name": contact.name,
+        "state": contact.state,
+        "known": contact.callable_at(wall),
+        "blocked": contact.blocked,
+        "hours": format_hours(contact.hours),
+        "missed": len(contact.missed),
+        "trouble": why_too_late(refused),
+        "account": contact.account,
+        "address": format_address(contact.public_key),
+        "alarm": people.doubt(contact),
+        "offered": pin.offered if pin is not None else "",
+        "withdrawn": pin is not None and pin.withdrawn,
+        "checked": pin.checked_at if pin is not None else 0,
+        "verified": [
+            {"mode": one.mode, "end": one.own_end, "since": one.date} for one in contact.trust.verified
+        ],
+        "voice_alarm": contact.trust.alarm,
+        "openpgp": contact.trust.pgp,
+    }
+
+
+def _words(contact: Contact, alarm: str, wall: float) -> str:
+    if contact.blocked:
+        return "blocked"
+    if alarm:
+        return f"ALARM: {alarm}"
+    if contact.introducing is not None:
+        return why_too_late(contact.introducing.refused) or "not heard of yet"
+    if contact.callable_at(wall):
+        return "can be called"
+    return "not heard of yet" if contact.whereabouts is None else "not heard of for days"
+
+
+def _trust_words(contact: Contact) -> str:
+    if contact.introducing is not None:
+        return ""
+    if contact.trust.alarm:
+        return f"ALARM: {contact.trust.alarm}; 'bayonne contact verify {contact.name}'"
+    if not contact.trust.verified:
+        return "not verified"
+    return "; ".join(f"verified {one.date} ({one.mode})" for one in contact.trust.verified)
+
+
+def _at_domain(contact: Contact, pin: Pin | None, wall: float) -> str:
+    if pin is not None and pin.withdrawn:
+        return f"{contact.account} (not published any more)"
+    if pin is not None and (silent := wall - pin.checked_at) > UNCHECKED:
+        return f"{contact.account} (its domain said nothing of use for {int(silent // DAY)} days)"
+    return contact.account
 
 
 @command.command()
 @click.argument("name")
-@_config
+@config
 def remove(name: str, config: Path) -> None:
-    """Forget NAME; the token that you gave them stops working."""
-    _, _, book = _open(config)
-    book.remove(name)
+    """Forget NAME; the tokens that you gave them stop working."""
+    domain_contacts(open_book(config)).remove(name)
     click.echo(f"{name} was removed")
+
+
+@command.command()
+@click.argument("name")
+@config
+def block(name: str, config: Path) -> None:
+    """Let NAME ring no more.
+
+    They are not told: it is as if your agent did not run.  Nobody else notices.
+    """
+    opened = open_book(config)
+    opened.book.block(name, opened.entropy)
+    click.echo(f"{name} was blocked; 'bayonne contact unblock {name}' takes it back")
+
+
+@command.command()
+@click.argument("name")
+@config
+def unblock(name: str, config: Path) -> None:
+    """Let NAME ring again, once their agent found your next record."""
+    open_book(config).book.unblock(name)
+    click.echo(f"{name} may ring again, after some hours at most")
+
+
+@command.command()
+@click.argument("name")
+@click.argument("hours")
+@config
+def hours(name: str, hours: str, config: Path) -> None:
+    """When NAME may ring: 08:00-22:00 by this machine's clock, or "always".
+
+    At other times your phone stays silent, the call counts as missed, and the caller hears what callers hear when
+    nobody answers.
+    """
+    allowed = parse_hours(hours)
+    open_book(config).book.set_hours(name, allowed)
+    click.echo(f"{name} may ring {format_hours(allowed)}")
+
+
+@command.command()
+@as_json
+@config
+def missed(config: Path, as_json: bool) -> None:
+    """Show calls of the last days that you did not take, the latest first."""
+    found = sorted(
+        ((minute, contact.name) for contact in open_book(config).book for minute in contact.missed),
+        reverse=True,
+    )
+    if as_json:
+        click.echo(json.dumps([{"name": name, "minute": minute} for minute, name in found]))
+        return
+    if not found:
+        click.echo("no missed calls")
+    for minute, name in found:
+        click.echo(f"{written(minute)}  {name}")

@@ -17,6 +17,7 @@ _COMMANDS = {
     "demo": ("relay.cli.demo", "Hold a real anonymous call on this machine and show what an observer saw."),
     "reflector": ("relay.cli.reflector", "Host a reflector: voice."),
     "reflectors": ("relay.cli.reflectors", "Make, check and read signed lists of reflectors."),
+    "vault": ("relay.cli.vault", "Lock, move or destroy what your agent keeps, which is sealed."),
     "testnet": ("relay.cli.testnet", "Run a private Tor network on this machine."),
 }
 

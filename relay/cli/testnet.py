@@ -14,12 +14,14 @@ from relay.cli.testnet_progress import Progress, progress_for
 from relay.core import (
     Child,
     ConfigurationError,
+    PeerError,
     SystemClock,
     TransportUnavailable,
     configure_logging,
     spawn,
 )
 from relay.tor import NetworkFile, PrivateNetwork, prove_reachable
+from relay.tor.island import ISLAND_FILE, IslandFile, anonymity_note, check_address
 from relay.tor.supervision import (
     ProcessIdentity,
     claimant,
@@ -58,6 +60,10 @@ def command() -> None:
     show_default=True,
     help="Relays besides the authority.",
 )
+@click.option("--island", is_flag=True, help="For other machines too: needs --address.")
+@click.option(
+    "--address", default="", help="With --island: an IPv4 address of this machine that the others reach."
+)
 @click.option("--tor", "executable", default="tor", show_default=True, help="The tor program.")
 @click.option("--check/--no-check", default=True, help="Reach an onion service of its own first.")
 @click.option("--detach", is_flag=True, help="Return once it is up, and leave it running.")
@@ -66,20 +72,30 @@ def command() -> None:
 def up(
     directory: Path,
     relays: int,
+    island: bool,
+    address: str,
     executable: str,
     check: bool,
     detach: bool,
     supervisor: bool,
     as_json: bool,
 ) -> None:
-    """Start the network; it ends with Ctrl-C, with this process, or with 'bayonne testnet down'."""
+    """Start the network; it ends with Ctrl-C, with this process, or with 'bayonne testnet down'.
+
+    With --island other machines join it by the file 'island.json' in its directory, and it is the same island again
+    at the next start.
+    """
+    if island != bool(address):
+        raise click.UsageError("--island and --address go together")
     clock = SystemClock()
     progress = progress_for(as_json, clock)
     if detach:
-        _detach(directory, relays, executable, check, progress)
+        if island:
+            check_address(address)
+        _detach(directory, relays, address, executable, check, progress)
         return
     configure_logging(level="warning", json=as_json)
-    network = PrivateNetwork(directory, clock=clock, relays=relays, executable=executable)
+    network = PrivateNetwork(directory, clock=clock, relays=relays, executable=executable, island=address)
     prove = None
     if check:
 
@@ -110,6 +126,7 @@ async def _supervise(
                 outlive_parent()
         proved_at = None if prove is None else progress.seconds
         progress.ready(network.directory, up_at, proved_at, stays=detached)
+        _tell_of_island(network.directory, progress)
         member = await _until(stop, network.wait_lost())
         raise TransportUnavailable(f"{member} ended, so the whole network is stopped; see {member}/tor.log")
     except _Stopped:
@@ -117,6 +134,12 @@ async def _supervise(
     finally:
         await network.down()
     progress.stopped()
+
+
+def _tell_of_island(directory: Path, progress: Progress) -> None:
+    network = NetworkFile.read(directory)
+    if network.island:
+        progress.island(directory / ISLAND_FILE, network.relays + 1, anonymity_note(network))
 
 
 class _Stopped(Exception):
@@ -138,7 +161,9 @@ async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T:
         stopping.cancel()
 
 
-def _detach(directory: Path, relays: int, executable: str, check: bool, progress: Progress) -> None:
+def _detach(
+    directory: Path, relays: int, address: str, executable: str, check: bool, progress: Progress
+) -> None:
     """Start the supervisor, show its progress, and leave it once the network is up.
 
     Until then it dies with us; it releases itself only when it is ready.
@@ -149,6 +174,8 @@ def _detach(directory: Path, relays: int, executable: str, check: bool, progress
         )
     prepare_directory(directory)
     arguments = ["--directory", str(directory), "--relays", str(relays), "--tor", executable]
+    if address:
+        arguments += ["--island", "--address", address]
     arguments += ["--check" if check else "--no-check", "--supervisor", "--json"]
     path = directory / LOG_FILE
     with path.open("wb") as log:
@@ -176,6 +203,7 @@ async def _follow(child: Child, path: Path, progress: Progress) -> None:
         if not released:
             raise TransportUnavailable(last)
         progress.ready(Path(event["directory"]), event["seconds"], event["reachable_seconds"], stays=True)
+        _tell_of_island(Path(event["directory"]), progress)
     finally:
         if not released:
             await end_process(supervisor)
@@ -224,10 +252,32 @@ def _members(directory: Path) -> tuple[ProcessIdentity, ...]:
 
 
 @command.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_directory
+@_json
+def join(file: Path, directory: Path, as_json: bool) -> None:
+    """Join the island of another machine by the FILE 'island.json' that its host gave you.
+
+    Have it from the host by a way you trust: who makes that file is the network.
+    """
+    clock = SystemClock()
+    try:
+        island = IslandFile.parse(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"'{file.name}' cannot be read: {error.strerror}") from None
+    except PeerError:
+        raise ConfigurationError(
+            f"'{file.name}' is no island's file; copy '{ISLAND_FILE}' from the machine that hosts it"
+        ) from None
+    network = island.join(directory, clock.wall())
+    progress_for(as_json, clock).joined(directory.absolute(), network.relays + 1, anonymity_note(network))
+
+
+@command.command()
 @_directory
 @_json
 def status(directory: Path, as_json: bool) -> None:
-    """Tell whether the network is up; exit 1 when it is not."""
+    """Tell whether the network is up; exit 1 when it is not.  Of another machine's island it tells who it is."""
     clock = SystemClock()
     progress = progress_for(as_json, clock)
     try:
@@ -238,4 +288,8 @@ def status(directory: Path, as_json: bool) -> None:
         else:
             progress.starting(directory)
         sys.exit(1)
+    if network.supervisor is None:
+        progress.joined(directory.absolute(), network.relays + 1, anonymity_note(network))
+        return
     progress.running(network, clock.wall() - network.started_at)
+    _tell_of_island(directory.absolute(), progress)

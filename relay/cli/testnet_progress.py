@@ -34,6 +34,14 @@ class Progress(Protocol):
         """`reachable_seconds` is None where nothing was proved; `stays` says it runs on without us."""
         ...
 
+    def island(self, file: Path, relays: int, note: str) -> None:
+        """After `ready` or `running`: what to give to others, and what so few relays mean."""
+        ...
+
+    def joined(self, directory: Path, relays: int, note: str) -> None:
+        """The network in `directory` is another machine's island."""
+        ...
+
     def stopped(self) -> None: ...
 
     def not_running(self, directory: Path) -> None: ...
@@ -73,6 +81,13 @@ class JsonProgress:
             detached=stays,
         )
 
+    def island(self, file: Path, relays: int, note: str) -> None:
+        self._print("island", file=str(file), relays=relays, note=note)
+
+    def joined(self, directory: Path, relays: int, note: str) -> None:
+        # Whether it runs, only Tor finds out.
+        self._print("joined", directory=str(directory), relays=relays, note=note)
+
     def stopped(self) -> None:
         self._print("stopped", seconds=self.seconds)
 
@@ -89,12 +104,16 @@ class JsonProgress:
             running=True,
             relays=network.relays,
             uptime=round(uptime, 1),
-            supervisor=network.supervisor.pid,
+            supervisor=_pid(network),
             pids=pids,
         )
 
     def _print(self, event: str, **fields: object) -> None:
         click.echo(json.dumps({"event": event, **fields}))
+
+
+def _pid(network: NetworkFile) -> int:
+    return network.supervisor.pid if network.supervisor else 0
 
 
 class TextProgress:
@@ -138,6 +157,15 @@ class TextProgress:
         self._say(f'In a configuration: [tor] network_directory = "{directory}"')
         self._say(f"{end}.")
 
+    def island(self, file: Path, relays: int, note: str) -> None:
+        self._say(note)
+        self._say(f"Give the others '{file}'; they run 'bayonne testnet join {file.name}'.")
+
+    def joined(self, directory: Path, relays: int, note: str) -> None:
+        self._say("This is an island that another machine hosts.")
+        self._say(note)
+        self._say(f'In a configuration: [tor] network_directory = "{directory}"')
+
     def stopped(self) -> None:
         self._say("The private network is stopped; no process of it is left.")
 
@@ -153,7 +181,7 @@ class TextProgress:
         self._say(f"{network.relays} relays and an authority:")
         for name, member in network.members.items():
             self._say(f"  {name:<10} process {member.pid}")
-        self._say(f"  {'supervisor':<10} process {network.supervisor.pid}")
+        self._say(f"  {'supervisor':<10} process {_pid(network)}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)

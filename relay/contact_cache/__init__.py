@@ -5,6 +5,36 @@ learn whose a record is: rows hold what the sealed record shows on its outside, 
 arrival.
 """
 
-from relay.contact_cache.storage import SqlRecordStore
+from relay.contact_cache.asks import Ask, AskDigests, AskPeers, AskSummary, AskWanted
+from relay.contact_cache.entry import Entry, Outcome, Row, Summary
+from relay.contact_cache.host_cache import ROUND, VISITORS, HostCache, PlannedPull, PullOutcome
+from relay.contact_cache.pull_budget import Allowances, PullBudget
+from relay.contact_cache.search import Found, Listing, ListingIndex
+from relay.contact_cache.storage import SqlEntryStore
+from relay.contact_cache.synchronisation import PULL_COUNTS, Declined, Puller
 
-__all__ = ["SqlRecordStore"]
+__all__ = [
+    "PULL_COUNTS",
+    "ROUND",
+    "VISITORS",
+    "Allowances",
+    "Ask",
+    "AskDigests",
+    "AskPeers",
+    "AskSummary",
+    "AskWanted",
+    "Declined",
+    "Entry",
+    "Found",
+    "HostCache",
+    "Listing",
+    "ListingIndex",
+    "Outcome",
+    "PlannedPull",
+    "PullBudget",
+    "PullOutcome",
+    "Puller",
+    "Row",
+    "SqlEntryStore",
+    "Summary",
+]

@@ -1,130 +1,192 @@
-"""Records in SQL, through SQLAlchemy's asyncio face: SQLite on one machine, the same statements elsewhere.
+"""Entries in SQL: what a contact point keeps, finds by ranges of keys, and forgets.
 
-SQLite runs with a write-ahead log and `synchronous=FULL`: what was acknowledged is on the disk.  Deleted
-content is overwritten (`secure_delete`).
+Counts and digests are kept in memory (`relay.contact_cache.tally`) and rebuilt at opening from an index that holds no
+body.  Where several programs of a cluster write to one PostgreSQL, each knows of the others' entries after `recount`.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import delete, event, func, insert, select, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Column, Connection, Integer, Select, bindparam, select
 
-from relay.contact_cache.tables import contact_records as _TABLE
-from relay.contact_cache.tables import metadata
-from relay.core import ConfigurationError, TransportUnavailable
+from relay.contact_cache.database import Database, open_database
+from relay.contact_cache.entry import Entry, Outcome, Row, Summary
+from relay.contact_cache.statements import Change, every_version
+from relay.contact_cache.tables import entries as _TABLE
+from relay.contact_cache.tally import Tally
+from relay.contact_cache.writing import MOST_IN_BATCH, Writer
+from relay.core import MisuseError
 
-_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA secure_delete=ON",
-    "PRAGMA busy_timeout=5000",
-)
+_COLUMNS = (_TABLE.c.kind, _TABLE.c.key, _TABLE.c.revision, _TABLE.c.expires, _TABLE.c.body)
+_KEY_SIZE = 32
+_SAME_SHORT_KEY = 4
+"""Entries of one short key that are looked for; nobody can make even two keys that begin with the same 16 bytes."""
+_SCAN = 4096
+"""Rows that opening reads in one step."""
 
-
-_THREAD_END = 0.05
-"""Seconds in which the thread of a failed connection tells this loop that it ended."""
-
-
-class Record(Protocol):
-    """What is stored of a record; `relay.forward_publish.StoredRecord` is one."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def period(self) -> int: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def expires(self) -> int: ...
-    @property
-    def sealed(self) -> bytes: ...
-    @property
-    def signature(self) -> bytes: ...
+_MOST_REVISION = 2**63 - 1
 
 
-R = TypeVar("R", bound=Record)
+def _range(*columns: Column[Any]) -> Select[*tuple[Any, ...]]:
+    """One page of a range: prepared once, as building the statement costs as much as many rows."""
+    kind, key = _TABLE.c.kind, _TABLE.c.key
+    return (
+        select(*columns)
+        .where(kind == bindparam("kind"), key.between(bindparam("first"), bindparam("last")))
+        .order_by(key)
+        .limit(bindparam("limit", type_=Integer))
+        .offset(bindparam("offset", type_=Integer))
+    )
 
 
-class SqlRecordStore(Generic[R]):
-    """A `RecordStore` (see `relay.forward_publish`) of records that `make` builds from a row's six fields."""
+_ROWS = _range(*_COLUMNS)
+_SUMMARIES = _range(_TABLE.c.key, _TABLE.c.revision, _TABLE.c.body_hash)
 
-    def __init__(self, engine: AsyncEngine, make: Callable[..., R]) -> None:
-        self._engine = engine
-        self._make = make
+
+class SqlEntryStore:
+    """Entries of all kinds.  All methods raise `TransportUnavailable` where the database fails."""
+
+    def __init__(self, database: Database) -> None:
+        """For `open`, which alone makes one."""
+        self._database = database
+        self._tallies: dict[int, Tally] = {}
+        self._writer = Writer(database, self._take)
 
     @classmethod
-    async def open(cls, url: str, make: Callable[..., R]) -> "SqlRecordStore[R]":
-        """Connect and make the tables where they are missing.  Raises `ConfigurationError`."""
+    async def open(cls, url: str) -> "SqlEntryStore":
+        """Connect, bring the tables up to date, count.  Raises `ConfigurationError`.
+
+        `url` is `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, in SQLAlchemy's way.
+        """
+        store = cls(await open_database(url))
         try:
-            sqlite = make_url(url).get_backend_name() == "sqlite"
-            engine = create_async_engine(url)
-            if sqlite:
-                event.listen(engine.sync_engine, "connect", _set_pragmas)
-            try:
-                async with engine.begin() as connection:
-                    await connection.run_sync(metadata.create_all)
-            except BaseException:
-                await engine.dispose()
-                await asyncio.sleep(_THREAD_END)
-                raise
-        except (ArgumentError, ModuleNotFoundError):
-            raise ConfigurationError("database: not a database URL that this installation can use") from None
-        except (SQLAlchemyError, OSError):
-            raise ConfigurationError(
-                "database: cannot be opened; check the URL and who may write there"
-            ) from None
-        return cls(engine, make)
+            await store.recount()
+        except BaseException:
+            await store.close()
+            raise
+        return store
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        """Finish what waits to be written, and let go of the database."""
+        await self._writer.close()
+        await self._database.close()
 
-    async def put(self, record: R) -> bool:
-        """Keep `record` unless a newer one is there: then False.  True means that it is on the disk."""
-        values = {name: getattr(record, name) for name in _TABLE.columns.keys()}  # noqa: SIM118
-        newer = update(_TABLE).where(_TABLE.c.key == record.key, _TABLE.c.revision < record.revision)
-        try:
-            async with self._transaction() as connection:
-                if not (await connection.execute(newer.values(values))).rowcount:
-                    await connection.execute(insert(_TABLE).values(values))
-                return True
-        except IntegrityError:
-            # The key is there with this revision or a higher one; the very same record again is no failure.
-            return list(await self.select(record.key, record.key, 1)) == [record]
+    async def put(self, entry: Entry) -> Outcome:
+        """Keep `entry` unless something that wins over it is there.  Durable when this returns."""
+        _check(entry)
+        return (await self._writer.put((entry,)))[0]
 
-    async def select(self, first: bytes, last: bytes, limit: int) -> Sequence[R]:
-        """At most `limit` records whose keys lie from `first` to `last`, both included."""
-        found = select(_TABLE).where(_TABLE.c.key.between(first, last)).order_by(_TABLE.c.key).limit(limit)
-        async with self._transaction() as connection:
-            return [self._make(**row) for row in (await connection.execute(found)).mappings()]
-
-    async def count(self) -> int:
-        async with self._transaction() as connection:
-            return (await connection.execute(select(func.count()).select_from(_TABLE))).scalar_one()
+    async def put_many(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """The same for each, in their order.  Where it raises, a beginning of them may have been kept."""
+        for entry in entries:
+            _check(entry)
+        outcomes: list[Outcome] = []
+        for start in range(0, len(entries), MOST_IN_BATCH):
+            outcomes += await self._writer.put(entries[start : start + MOST_IN_BATCH])
+        return outcomes
 
     async def expire(self, before: float) -> int:
-        """Forget all that expired before that Unix time; how many."""
-        async with self._transaction() as connection:
-            return (await connection.execute(delete(_TABLE).where(_TABLE.c.expires < int(before)))).rowcount
+        """Forget all that expires before that Unix time, by small steps between which others write; how many."""
+        total = 0
+        while count := await self._writer.sweep(int(before)):
+            total += count
+        return total
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        """All methods raise `TransportUnavailable` where the database fails."""
-        try:
-            async with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except SQLAlchemyError:
-            raise TransportUnavailable("the record store does not answer; look at its disk") from None
+    async def select(
+        self, kind: int, first: bytes, last: bytes, *, after: bytes | None = None, offset: int = 0, limit: int
+    ) -> list[Row]:
+        """At most `limit` entries whose keys lie from `first` to `last`, both included, in the order of keys.
+
+        Pages go on behind the key `after`, or at `offset`, which is right for few hundreds of rows.
+        """
+        asked = _asked(kind, first, last, after, offset, limit)
+        return await self._database.read(
+            lambda connection: [Row(*row) for row in connection.execute(_ROWS, asked)]
+        )
+
+    async def select_keys(self, kind: int, short_keys: Sequence[bytes]) -> list[Row]:
+        """Entries whose keys begin with one of these (16 bytes), in the order of keys."""
+        ends = [(short.ljust(_KEY_SIZE, b"\0"), short.ljust(_KEY_SIZE, b"\xff")) for short in set(short_keys)]
+        wanted = [_asked(kind, first, last, None, 0, _SAME_SHORT_KEY) for first, last in sorted(ends)]
+        # One statement for all of them would walk through everything: SQLite joins ranges in no better way.
+        return await self._database.read(
+            lambda connection: [Row(*row) for asked in wanted for row in connection.execute(_ROWS, asked)]
+        )
+
+    async def summaries(
+        self, kind: int, first: bytes, last: bytes, *, after: bytes | None = None, offset: int = 0, limit: int
+    ) -> list[Summary]:
+        """As `select`, without a body being read."""
+        asked = _asked(kind, first, last, after, offset, limit)
+        return await self._database.read(
+            lambda connection: [Summary(*row) for row in connection.execute(_SUMMARIES, asked)]
+        )
+
+    async def revision(self, kind: int, key: bytes) -> int | None:
+        """The revision of what is kept there."""
+        found = select(_TABLE.c.revision).where(_TABLE.c.kind == int(kind), _TABLE.c.key == key)
+        return await self._database.read(lambda connection: connection.execute(found).scalar_one_or_none())
+
+    async def count(self, kind: int) -> int:
+        """How many entries of a kind there are, expired ones that were not swept yet included."""
+        return self._tally(kind).total
+
+    def counts(self, kind: int) -> npt.NDArray[np.int32]:
+        """How many by each of the 2^14 first bits of the key: a view that goes on changing."""
+        return self._tally(kind).counts
+
+    def digests(self, kind: int) -> Sequence[tuple[bytes, int]]:
+        """Digest and count of each of the 4096 prefixes of 12 bits, in order (`relay.contact_cache.digests`)."""
+        return self._tally(kind).children()
+
+    async def recount(self) -> None:
+        """Count again what is there: at opening, and in a cluster now and then."""
+        async with self._writer.turn:
+            # On the connection that nobody writes on meanwhile: lookups go on.
+            self._tallies = await self._database.write(_count)
+
+    def _tally(self, kind: int) -> Tally:
+        return self._tallies.setdefault(int(kind), Tally())
+
+    def _take(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            tally = self._tally(change.kind)
+            if change.old is not None:
+                tally.remove(change.key, change.old.digest)
+            if change.new is not None:
+                tally.add(change.key, change.new.digest)
 
 
-def _set_pragmas(connection: Any, _entry: object) -> None:
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+def _count(connection: Connection) -> dict[int, Tally]:
+    """By an index that holds no body, and never more than a step of it in memory."""
+    tallies: dict[int, Tally] = {}
+    found = connection.execute(every_version().execution_options(yield_per=_SCAN))
+    for part in found.partitions():
+        for kind in {row.kind for row in part}:
+            rows = [row for row in part if row.kind == kind]
+            tally = tallies.setdefault(kind, Tally())
+            tally.add_many([row.key for row in rows], [row.digest for row in rows])
+    return tallies
+
+
+def _check(entry: Entry) -> None:
+    """A mistake of one caller must not fail the transaction that others share."""
+    if len(entry.key) != _KEY_SIZE or not 0 <= entry.revision <= _MOST_REVISION:
+        raise MisuseError("an entry to be stored has an impossible key or revision")
+
+
+def _asked(
+    kind: int, first: bytes, last: bytes, after: bytes | None, offset: int, limit: int
+) -> dict[str, object]:
+    """What a prepared statement is asked for.  Nothing lies between a key and the same with a zero behind it."""
+    if after is not None:
+        first = max(first, after + b"\0")
+    return {
+        "kind": int(kind),
+        "first": first,
+        "last": last,
+        "offset": offset,
+        "limit": limit,
+    }

@@ -1,21 +1,27 @@
-"""The tables.  Made with `create_all`; migrations come with the first change to them."""
+"""The tables as they are now; `relay.contact_cache.migrations` holds how they came to be."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, SmallInteger, Table
 
 metadata = MetaData()
 
-contact_records = Table(
-    "contact_records",
+entries = Table(
+    "entries",
     metadata,
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
     Column("key", LargeBinary(32), primary_key=True),
-    Column("period", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("signature", LargeBinary(64), nullable=False),
-    Index("contact_records_expires", "expires"),
+    Column("body_hash", LargeBinary(8), nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("entries_expires", "expires"),
+    # All that synchronisation and the counts at opening ask for, so that neither reads a body.
+    Index("entries_summaries", "kind", "key", "revision", "body_hash", "digest"),
     # Rows lie in the order of their keys.  SQLite would number them as they come otherwise, and so tell
-    # which records were brought one after the other.
+    # which entries were brought one after the other.
     sqlite_with_rowid=False,
 )
-"""What the outside of a sealed record shows, and nothing of who brought it or when."""
+"""What the outside of an entry shows, and nothing of who brought it or when.
+
+`body_hash` (`entry.short_hash`) and `digest` (`digests.entry_digest`) follow from the others.
+"""

@@ -17,8 +17,11 @@ from relay.core.errors import (
     RefusedByPolicy,
     TransportUnavailable,
 )
+from relay.core.hardening import keep_from_swap, shield_process
 from relay.core.logs import configure_logging, get_logger
+from relay.core.private_files import private_directory, replace_private
 from relay.core.redaction import redact
+from relay.core.wiping import passing, wipe
 
 __all__ = [
     "BayonneError",
@@ -37,7 +40,13 @@ __all__ = [
     "TransportUnavailable",
     "configure_logging",
     "get_logger",
+    "keep_from_swap",
     "load_configuration",
+    "passing",
+    "private_directory",
     "redact",
+    "replace_private",
+    "shield_process",
     "spawn",
+    "wipe",
 ]

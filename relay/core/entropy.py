@@ -3,7 +3,7 @@
 import hashlib
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +30,10 @@ class Entropy(Protocol):
 
     def choice(self, options: Sequence[T]) -> T:
         """One of `options`, each equally likely."""
+        ...
+
+    def draw(self, options: Iterable[T], count: int | None = None) -> list[T]:
+        """`count` of `options` at most, or all, in random order; none of them twice."""
         ...
 
 
@@ -62,6 +66,11 @@ class _FromBytes:
 
     def choice(self, options: Sequence[T]) -> T:
         return options[self.below(len(options))]
+
+    def draw(self, options: Iterable[T], count: int | None = None) -> list[T]:
+        left = list(options)
+        most = len(left) if count is None else max(0, min(count, len(left)))
+        return [left.pop(self.below(len(left))) for _ in range(most)]
 
 
 class SystemEntropy(_FromBytes):

@@ -1,27 +1,15 @@
-"""What a contact point decides, without sockets: flows, the messages down them, records.
+"""What a contact point decides about SIP, without sockets: flows, and the messages down them.
 
 It knows connections only by number.  Whoever sends a message cannot tell whether its token is bound: the
-same is done, and the same is answered.
+same is done, and the same is answered.  The other half, records, is `relay.forward_publish.office`.
 """
 
 import hmac
 from collections import OrderedDict, deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import msgspec
 
 from relay.core import Counters, Entropy, PeerError
-from relay.forward_publish.buckets import (
-    MOST_RECORDS,
-    Bucket,
-    RecordRequest,
-    RequestKind,
-    key_range,
-    put_answer,
-)
-from relay.forward_publish.records import CLOCK_SKEW, StoredRecord
+from relay.forward_publish.limits import OFFICE_COUNTS, ContactPointLimits
 from relay.forward_publish.sealed import SEALED_SIZE
 from relay.forward_publish.tokens import NONCE_SIZE, TokenBinding
 
@@ -38,36 +26,14 @@ COUNTS = (
     "messages over a queue",
     "messages of a wrong size",
     "messages over the rate",
-    "records stored",
-    "records older",
-    "records refused",
-    "records over capacity",
-    "records over the connection",
-    "buckets answered",
-    "requests malformed",
+    *OFFICE_COUNTS,
     "connections idle",
     "connections lost",
     "connections over the limit",
     "streams malformed",
     "store failures",
 )
-
-
-class ContactPointLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Table `[limits]`: what one contact point holds at most."""
-
-    connections: int = 1024
-    """SIP connections, flows among them."""
-    record_connections: int = 128
-    tokens_per_flow: int = 8
-    queue: int = 32
-    """Messages waiting for one flow; more are dropped."""
-    messages_per_second: float = 10.0
-    """Requests that one connection may send in the long run."""
-    burst: int = 60
-    records: int = 20_000
-    puts_per_connection: int = 4
-    """Records that one connection may leave; each further one costs another circuit, and its proof of work."""
+"""Everything that a contact point's process counts."""
 
 
 @dataclass(slots=True)
@@ -205,85 +171,3 @@ class ContactPoint:
                 state.nonces.remove(known)
                 return
         raise PeerError("stale nonce")
-
-
-class RecordStore(Protocol):
-    """Where records stay; `relay.contact_cache` has one.
-
-    All of it raises `TransportUnavailable` where it fails.
-    """
-
-    async def put(self, record: StoredRecord) -> bool:
-        """Keep `record` unless one of the same key with an equal or higher revision is there: then False.
-
-        Whoever gets True will find the record again, whatever crashes.
-        """
-        ...
-
-    async def select(self, first: bytes, last: bytes, limit: int) -> Sequence[StoredRecord]:
-        """At most `limit` records whose keys lie from `first` to `last`, both included."""
-        ...
-
-    async def count(self) -> int: ...
-
-    async def expire(self, before: float) -> int:
-        """Forget all that expired before that Unix time; how many."""
-        ...
-
-
-class RecordVisit:
-    """One connection to the office, as far as it counts."""
-
-    __slots__ = ("puts",)
-
-    def __init__(self) -> None:
-        self.puts = 0
-
-
-class RecordOffice:
-    """Takes and gives out records, by request; a request is all it learns."""
-
-    def __init__(self, store: RecordStore, limits: ContactPointLimits, counters: Counters) -> None:
-        self._store = store
-        self._limits = limits
-        self._counters = counters
-
-    async def answer(self, request: bytes, now: float, visit: RecordVisit | None = None) -> bytes:
-        """The answer to one request of `visit`, or of somebody who asks only once; `now` is Unix time.
-
-        Raises `PeerError`: close the connection.
-        """
-        try:
-            parsed = RecordRequest.parse(request)
-            if parsed.record is not None:
-                parsed.record.check_time(now)
-        except PeerError as error:
-            refused = error.reason in ("forged", "expired", "outside its period")
-            self._counters.count("records refused" if refused else "requests malformed")
-            raise
-        if parsed.kind is RequestKind.PUT:
-            assert parsed.record is not None
-            visit = visit or RecordVisit()
-            visit.puts += 1
-            if visit.puts > self._limits.puts_per_connection:
-                self._counters.count("records over the connection")
-                raise PeerError("too many records")
-            return put_answer(await self._put(parsed.record))
-        first, last = key_range(parsed.prefix_bits, parsed.prefix)
-        found = await self._store.select(first, last, MOST_RECORDS + 1)
-        self._counters.count("buckets answered")
-        return Bucket.of(found, parsed.prefix_bits).to_bytes()
-
-    async def expire(self, now: float) -> int:
-        """Forget what nobody can use any more; call it now and then."""
-        return await self._store.expire(now - CLOCK_SKEW)
-
-    async def _put(self, record: StoredRecord) -> bool:
-        full = await self._store.count() >= self._limits.records
-        if full and not await self._store.select(record.key, record.key, 1):
-            # Only new ones have to stay outside: whoever fills the store must not silence those who were there.
-            self._counters.count("records over capacity")
-            return False
-        stored = await self._store.put(record)
-        self._counters.count("records stored" if stored else "records older")
-        return stored

@@ -46,9 +46,24 @@ class CallKeys:
     """What both ends know and nobody else: where reflectors fail, lines meet again under codes made of it."""
 
     def join_code(self, reflector: bytes) -> bytes:
-        """The code under which the two lines meet at the reflector of this identity, without a word about it."""
-        label = b"bayonne call meets again\x00"
-        return HKDFExpand(SHA256(), JOIN_CODE_SIZE, label + reflector).derive(self.again)
+        """See the function of this name."""
+        return join_code(self.again, reflector)
+
+    def auxsecret(self) -> bytes:
+        """What ties the ZRTP of two agents to this call (RFC 6189 section 4.3).
+
+        Secret, and made of both of its messages: two calls that somebody in the middle joins have different ones.
+        """
+        return HKDFExpand(SHA256(), KEY_SIZE, b"bayonne call ZRTP auxsecret\x00").derive(self.again)
+
+
+def join_code(again: bytes, reflector: bytes) -> bytes:
+    """The code under which the two lines meet at the reflector of this identity, without a word about it.
+
+    `again` is that of `CallKeys`: whoever has nothing else can find the lines of a call, and open no cell of it.
+    """
+    label = b"bayonne call meets again\x00"
+    return HKDFExpand(SHA256(), JOIN_CODE_SIZE, label + reflector).derive(again)
 
 
 def authentication_key(peer: Peer, agreements: tuple[bytes, ...], context: bytes) -> bytes:

@@ -234,7 +234,7 @@ def open_message(
     if not hmac.compare_digest(plain[:MAC_SIZE], mac(key, plain[MAC_SIZE:])):
         raise PeerError("not authentic")
     inner = decode(plain[MAC_SIZE:], _Inner, limit=_PADDED_SIZE)
-    replays.check(peer.public_key, body, inner.sent_at, now)
+    replays.check(peer.public_key, plain[:MAC_SIZE], inner.sent_at, now)
     if len(inner.secret) != _SECRET_SIZE:
         raise PeerError("malformed")
     if inner.kind == _Kind.NOTE:

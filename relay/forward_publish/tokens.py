@@ -18,6 +18,9 @@ from relay.core import Entropy, MisuseError, PeerError
 TOKEN_SIZE = 52
 """Characters of a token."""
 
+TOKEN_BYTES = 32
+"""The same without its being written in base32."""
+
 NONCE_SIZE = 32
 _BINDING_DOMAIN = b"bayonne token binding, version 1\x00"
 _TOKEN_DOMAIN = b"bayonne token"
@@ -26,8 +29,24 @@ _SEED_SIZE = 32
 
 def token_of(public_key: bytes) -> str:
     """The token of a public key: base32 of its hash, 52 characters."""
-    digest = hashlib.sha256(_TOKEN_DOMAIN + public_key).digest()
-    return base64.b32encode(digest).decode().rstrip("=").lower()
+    return token_text(hashlib.sha256(_TOKEN_DOMAIN + public_key).digest())
+
+
+def token_text(raw: bytes) -> str:
+    """A token of 32 bytes as it stands in a URI."""
+    if len(raw) != TOKEN_BYTES:
+        raise MisuseError("a token has 32 bytes")
+    return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+def token_bytes(token: str) -> bytes:
+    """Undo `token_text`.  Raises `PeerError`, also on a second way of writing the same bytes."""
+    if not is_token(token):
+        raise PeerError("bad token")
+    raw = base64.b32decode(token.upper() + "====")
+    if token_text(raw) != token:
+        raise PeerError("bad token")
+    return raw
 
 
 def is_token(text: str) -> bool:

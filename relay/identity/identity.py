@@ -16,6 +16,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from relay.core import Entropy, MisuseError, PeerError
+from relay.identity.blinding import BlindedKey
 
 ADDRESS_SIZE = 56
 """Characters of an address, without ".bayonne.alt"."""
@@ -94,6 +95,10 @@ class Identity:
     def sip_uri(self, name: str) -> str:
         """What to give to others: `sip:NAME@ADDRESS.bayonne.alt` (RFC 9476: never looked up in DNS)."""
         return f"sip:{name}@{self.address}.bayonne.alt"
+
+    def blinded(self, secret: bytes, period: int) -> BlindedKey:
+        """The key pair under which this identity publishes in `period` for holders of `secret` (32 bytes)."""
+        return BlindedKey.derive(self.seed, self.public_key, secret, period)
 
     def diffie_hellman(self, peer_public_key: bytes) -> bytes:
         """What this identity shares with another one, 32 bytes.  Raises `PeerError` on a key of no use."""

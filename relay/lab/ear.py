@@ -24,6 +24,7 @@ from relay.lab.audio import Sound, from_pcm
 from relay.lab.growth import Growth
 
 WAV_HEADER_SIZE = 44
+_RATE_AT = 24
 FRAME = 0.020
 PLAYOUT_START = 0.020
 PLAYOUT_LIMIT = 0.160
@@ -37,10 +38,11 @@ class DatedFrames:
     arrivals: tuple[tuple[float, int], ...]
 
 
-def dated_frames(growth: Growth, rate: int) -> DatedFrames:
-    """Read a dump file (16-bit mono) together with the times at which it grew."""
-    data = growth.path.read_bytes()[WAV_HEADER_SIZE:]
-    samples = from_pcm(data)
+def dated_frames(growth: Growth) -> DatedFrames:
+    """Read a dump file (16-bit mono, at its codec's rate) together with the times at which it grew."""
+    data = growth.path.read_bytes()
+    rate = int.from_bytes(data[_RATE_AT : _RATE_AT + 4], "little")
+    samples = from_pcm(data[WAV_HEADER_SIZE:])
     arrivals = [
         (at, min((size - WAV_HEADER_SIZE) // 2, len(samples)))
         for at, size in growth.seen

@@ -20,7 +20,8 @@ from relay.core import Child, Clock, PeerError, TransportUnavailable, spawn
 from relay.lab.audio import Sound
 from relay.lab.ear import as_heard, as_spoken, dated_frames
 from relay.lab.growth import Growth, GrowthWatch
-from relay.lab.speech import MICROPHONE_RATE
+
+OPUS, G722, PCMA, PCMU = "opus/48000/1", "G722/16000/1", "PCMA/8000/1", "PCMU/8000/1"
 
 _USUAL_MODULES = "/usr/lib/baresip/modules"
 _LONGEST_NETSTRING = 65536
@@ -38,6 +39,8 @@ class Account:
     server: str = ""
     transport: Literal["udp", "tcp"] = "udp"
     answer: Literal["auto", "manual"] = "manual"
+    codecs: tuple[str, ...] = (OPUS,)
+    """All that it speaks, by baresip's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Softphone:
         host: str = "127.0.0.1",
     ) -> None:
         self.account = account
+        self.microphone = microphone
         self.sip_port = _free_port(host, socket.SOCK_DGRAM)
         self.reports: asyncio.Queue[PhoneReport] = asyncio.Queue()
         self.history: list[PhoneReport] = []
@@ -141,6 +145,10 @@ class Softphone:
     async def hang_up(self) -> None:
         await self.command("hangup")
 
+    async def press(self, keys: str) -> None:
+        """Press keys during a call, one after the other."""
+        await self.command("sndcode", keys)
+
     async def wait_for(self, *kinds: str, timeout: float) -> PhoneReport:
         """The next report of one of these kinds; others before it are passed over.  Raises `TimeoutError`."""
         async with asyncio.timeout(timeout):
@@ -161,12 +169,12 @@ class Softphone:
         Of several calls the longest counts, of those that began at `since` or later.
         """
         growth = self._longest("enc", since)
-        return as_spoken(dated_frames(growth, MICROPHONE_RATE)) if growth else None
+        return as_spoken(dated_frames(growth)) if growth else None
 
     def heard(self, since: float = -math.inf) -> Sound | None:
         """What the ear really heard, dated; None before there was sound.  `since` as for `spoken`."""
         growth = self._longest("dec", since)
-        return as_heard(dated_frames(growth, MICROPHONE_RATE)) if growth else None
+        return as_heard(dated_frames(growth)) if growth else None
 
     async def close(self) -> None:
         """Quit baresip (which hangs up), or end it when it does not."""
@@ -231,7 +239,7 @@ class Softphone:
 
 def account_line(account: Account, host: str, port: int) -> str:
     """The line of baresip's `accounts` file."""
-    parameters = f"audio_codecs=opus/48000/1;ptime=20;answermode={account.answer}"
+    parameters = f"audio_codecs={','.join(account.codecs)};ptime=20;answermode={account.answer}"
     if not account.server:
         return f"<sip:{account.user}@{host}:{port}>;regint=0;{parameters}"
     uri = f"<sip:{account.user}@{account.server};transport={account.transport}>"
@@ -273,6 +281,8 @@ jitter_buffer_delay 0-0
 rtp_stats no
 module_path {modules}
 module opus.so
+module g722.so
+module g711.so
 module sndfile.so
 module aubridge.so
 module aufile.so

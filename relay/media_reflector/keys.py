@@ -1,5 +1,6 @@
 """A reflector's long-lived keys, as one file keeps them, and the descriptor that they make."""
 
+import functools
 from collections.abc import Sequence
 
 import msgspec
@@ -55,7 +56,7 @@ class ReflectorKeys(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
         """A ticket office with these keys and no tickets."""
         return TicketOffice(load_kem_key(self.kem)[0], self.public_identity, capacity, entropy, gate)
 
-    def signed_descriptor(
+    def descriptor(
         self,
         onion: str,
         addresses: Sequence[tuple[str, int]],
@@ -66,19 +67,20 @@ class ReflectorKeys(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
         draining: bool = False,
         trunks: Sequence[tuple[bytes, int]] = (),
         backup: str = "",
-    ) -> bytes:
-        """A fresh signed descriptor; `wall` is the wall time now.
+    ) -> Descriptor:
+        """A fresh descriptor, not signed yet; `wall` is the wall time now.
 
         `addresses` are literal (host, port), at most one of IPv4 and one of IPv6; `trunks` (identity, slots).  Raises
         `MisuseError` that says what no agent would take.
         """
+        identity, static_key, kem_key = _public_parts(self)
         descriptor = Descriptor(
             version=VERSION,
-            identity=self.public_identity,
+            identity=identity,
             onion=onion,
             addresses=tuple(sorted(addresses, key=lambda address: ":" in address[0])),
-            static_key=self.static_key.public_key().public_bytes_raw(),
-            kem_key=load_kem_key(self.kem)[1],
+            static_key=static_key,
+            kem_key=kem_key,
             profile=PROFILE,
             capacity=rounded_capacity(capacity),
             occupancy=occupancy,
@@ -91,4 +93,42 @@ class ReflectorKeys(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
         )
         if fault := descriptor.fault():
             raise MisuseError(fault)
+        return descriptor
+
+    def sign(self, descriptor: Descriptor) -> bytes:
+        """The descriptor as it travels."""
         return sign_descriptor(descriptor, self.identity_key)
+
+    def signed_descriptor(
+        self,
+        onion: str,
+        addresses: Sequence[tuple[str, int]],
+        wall: float,
+        *,
+        capacity: int,
+        occupancy: int = 0,
+        draining: bool = False,
+        trunks: Sequence[tuple[bytes, int]] = (),
+        backup: str = "",
+    ) -> bytes:
+        """`sign` of `descriptor`, for a reflector that does not change what it says within an hour."""
+        return self.sign(
+            self.descriptor(
+                onion,
+                addresses,
+                wall,
+                capacity=capacity,
+                occupancy=occupancy,
+                draining=draining,
+                trunks=trunks,
+                backup=backup,
+            )
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _public_parts(keys: ReflectorKeys) -> tuple[bytes, bytes, bytes]:
+    """Public identity, static and hybrid key.  Kept: to derive them takes a millisecond, and what is said of them is
+    looked at every second."""
+    static = keys.static_key.public_key().public_bytes_raw()
+    return keys.public_identity, static, load_kem_key(keys.kem)[1]

@@ -26,6 +26,9 @@ OPENING_EXPIRY = 10.0
 """Seconds that an answered handshake waits for its address to prove itself."""
 MAX_ANSWERED = 8
 """Addresses that get answers to the same first message."""
+AGAIN_SECONDS = 0.05
+"""Seconds within which an address that was answered is not answered again: its agent says its first message in every
+tick until the answer is there, and that takes as long as the way does."""
 
 GUEST_SHARE = 2
 """One part in so many of the capacity is for the lines of one peer's backup tickets, of which that peer alone decides
@@ -43,9 +46,19 @@ DROPS = (
     "no_share",
     "ssrc_taken",
     "other_address",
+    "answered_already",
     "unproved",
 )
 EVENTS = ("handshakes", "answers_sent", "cookies_sent", "lines_opened", "openings_expired")
+
+
+@dataclass(slots=True)
+class Answered:
+    """An address that got answers: their sequence numbers and timestamps are its own, so that only who saw the answers
+    that went there can echo one.  `at` is when the latest one was given."""
+
+    sender: CellSender
+    at: float
 
 
 @dataclass(slots=True)
@@ -59,9 +72,7 @@ class Opening:
     answer: bytes
     down_ssrc: int
     deadline: float
-    answered: dict[Address, CellSender] = field(default_factory=dict)
-    """Sequence numbers and timestamps of its own for each address, so that only who saw the answers that went there can
-    echo one."""
+    answered: dict[Address, Answered] = field(default_factory=dict)
 
 
 class Openings:
@@ -107,7 +118,7 @@ class Openings:
         opening = self._by_ticket.get(ticket_number(message))
         if opening is not None:
             if first_core(message) == opening.core:
-                self._say_again(opening, source)
+                self._say_again(opening, source, now)
             else:
                 self._counters.count("handshake_refused")
             return
@@ -172,16 +183,21 @@ class Openings:
         opening = Opening(line, ticket.id, first_core(message), answer, down_ssrc, deadline)
         self._by_number[number] = opening
         self._by_ticket[ticket.id] = opening
-        self._say_again(opening, source)
+        self._say_again(opening, source, now)
 
-    def _say_again(self, opening: Opening, source: Address) -> None:
+    def _say_again(self, opening: Opening, source: Address, now: float) -> None:
         """One answer to `source` at the line's slot, for the one message that came from there."""
-        if source not in opening.answered:
+        answered = opening.answered.get(source)
+        if answered is None:
             if len(opening.answered) >= MAX_ANSWERED:
                 self._counters.count("other_address")
                 return
-            opening.answered[source] = CellSender(opening.down_ssrc, self._entropy)
-        cell = opening.answered[source].handshake(opening.answer)
+            answered = opening.answered[source] = Answered(CellSender(opening.down_ssrc, self._entropy), now)
+        elif now - answered.at < AGAIN_SECONDS:
+            self._counters.count("answered_already")
+            return
+        answered.at = now
+        cell = answered.sender.handshake(opening.answer)
         if self._forwarding.send(opening.line.slot, cell, source):
             self._counters.count("answers_sent")
 
@@ -193,10 +209,11 @@ class Openings:
         cells under a forged source.
         """
         opening = self._by_number[number]
-        sender = opening.answered.get(source)
-        if sender is None:
+        answered = opening.answered.get(source)
+        if answered is None:
             self._counters.count("other_address")
             return None
+        sender = answered.sender
         if control is None or control.operation is not Operation.PROVE or not sender.sent(control.timestamp):
             self._counters.count("unproved")
             return None

@@ -26,19 +26,31 @@ from relay.media_reflector.forwarding.face import (
     Upcall,
 )
 from relay.media_reflector.handouts import BackupSource, HandOuts
+from relay.media_reflector.handshake import ticket_number
 from relay.media_reflector.line import Line, Slots
 from relay.media_reflector.office import TicketOffice
 from relay.media_reflector.opening import Openings
 from relay.media_reflector.roaming import Roaming
 from relay.media_reflector.succession import Succession
-from relay.rtp.cell import LinkType
+from relay.rtp.cell import RTP_HEADER_SIZE, LinkType
 
 WATCH_EVERY = 0.1
 """Seconds between two calls of `Reflector.watch`."""
 MAX_PENDING = 4 * face.MAX_UPCALLS
-"""Upcalls taken and not decided yet; agents say again what is dropped then."""
+"""What lines caused and is not decided yet; agents say again what is dropped then."""
+MAX_KNOCKING = face.MAX_UPCALLS
+"""First messages of different tickets that wait to be decided."""
+_TURNS = 5
+"""One turn in so many is a first message's."""
 
-_OWN_DROPS = (*opening.DROPS, *roaming.DROPS, "draining", "unknown_control", "overburdened")
+_OWN_DROPS = (
+    *opening.DROPS,
+    *roaming.DROPS,
+    "draining",
+    "already_waiting",
+    "unknown_control",
+    "overburdened",
+)
 DROPS = face.DROPS + _OWN_DROPS
 """Every reason for which a datagram, a body or a wish goes no further; the data plane counts the first of them."""
 
@@ -90,7 +102,9 @@ class Reflector:
         self._crossings = Crossings(forwarding, entropy, self.counters, trunks)
         self._hand_outs = HandOuts(office, self._succession, entropy, self.counters, self._crossings.say)
         self._hand_outs.backup = backup
-        self._pending: deque[Upcall] = deque()
+        self._pending: deque[ControlReceived | Elsewhere | Expired] = deque()
+        self._knocking: dict[bytes, Stranger] = {}
+        """By ticket number, in order of arrival."""
 
     # What an operator sees and sets.
 
@@ -160,13 +174,38 @@ class Reflector:
         self._hand_outs.watch(now, self._is_open)
 
     def handle(self, upcalls: Iterable[Upcall], now: float, limit: int | None = None) -> bool:
-        """Decide what the data plane handed up, at most `limit` of it; True when some still waits for the next call."""
-        self._pending.extend(upcalls)
+        """Decide what the data plane handed up, at most `limit` of it; True when some still waits for the next call.
+
+        Of what lines say four are decided for one first message, so that a handshake is rather finished than
+        another begun; and a ticket whose first message waits already waits once.  Otherwise agents that repeat
+        themselves, because nothing was decided yet, would be all that is decided: with more handshakes than can be
+        done, next to none would be.
+        """
+        for upcall in upcalls:
+            self._wait(upcall)
         left = -1 if limit is None else limit
-        while self._pending and left:
+        while left and (self._pending or self._knocking):
             left -= 1
-            self._decide(self._pending.popleft(), now)
-        return bool(self._pending)
+            if self._pending and (left % _TURNS or not self._knocking):
+                self._decide(self._pending.popleft(), now)
+            else:
+                self._decide(self._knocking.pop(next(iter(self._knocking))), now)
+        return bool(self._pending or self._knocking)
+
+    def _wait(self, upcall: Upcall) -> None:
+        """Let it wait for its turn, if there is room."""
+        if isinstance(upcall, Stranger):
+            number = ticket_number(upcall.datagram[RTP_HEADER_SIZE:])
+            if number in self._knocking:
+                self.counters.count("already_waiting")
+            elif len(self._knocking) >= MAX_KNOCKING:
+                self.counters.count("overburdened")
+            else:
+                self._knocking[number] = upcall
+        elif len(self._pending) < MAX_PENDING or isinstance(upcall, Expired):
+            self._pending.append(upcall)
+        else:
+            self.counters.count("overburdened")
 
     def _decide(self, upcall: Upcall, now: float) -> None:
         if not isinstance(upcall, ControlReceived) and self._is_for_trunks(upcall, now):
@@ -227,10 +266,7 @@ class Reflector:
         if not self._roaming.settle(line, source):
             return
         for upcall in self._forwarding.upcalls():
-            if len(self._pending) < MAX_PENDING or isinstance(upcall, Expired):
-                self._pending.append(upcall)
-            else:
-                self.counters.count("overburdened")
+            self._wait(upcall)
         for index, waiting in enumerate(self._pending):
             if isinstance(waiting, Elsewhere) and waiting.line == line.number and waiting.following:
                 self._pending[index] = Elsewhere(line.number, False, waiting.payload, waiting.source)

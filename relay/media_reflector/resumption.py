@@ -91,7 +91,8 @@ class _HeldKey:
     @classmethod
     def restored(cls, saved: _SavedKey) -> "_HeldKey":
         """Raises `PeerError`."""
-        if len(saved.key) != KEY_SIZE or len(saved.peer) not in (0, _IDENTITY_SIZE):
+        sound = len(saved.key) == KEY_SIZE and len(saved.used) % PICK_SIZE == 0
+        if not sound or len(saved.peer) not in (0, _IDENTITY_SIZE):
             raise PeerError("bad saved key")
         held = cls(saved.key, saved.peer, saved.since, restored=True)
         held.used = {saved.used[at : at + PICK_SIZE] for at in range(0, len(saved.used), PICK_SIZE)}

@@ -93,10 +93,11 @@ class CellServer:
     def _decide(self) -> None:
         """A few upcalls, then the others of this event loop (tickets, and whoever shares it), until none is left.
 
-        What cannot be decided in time waits in the data plane, whose room for it is bounded.
+        What cannot be decided in time waits; there is room for so much of it, and what a line says overtakes first
+        messages.
         """
         self._next = None
-        new = [] if self._left_over else self._forwarding.upcalls()
+        new = self._forwarding.upcalls()
         if new or self._left_over:
             self._left_over = self._reflector.handle(new, self._clock.monotonic(), _UPCALLS_AT_ONCE)
             self._next = asyncio.get_running_loop().call_soon(self._decide)

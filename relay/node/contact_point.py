@@ -1,6 +1,7 @@
 """The contact point's process: an onion service that takes SIP on port 5060 and records on port 7221.
 
-Nothing about a connection is logged; counts are.  State: the onion's key and the records, in one directory.
+Nothing about a connection is logged; counts are.  State, in one directory: the onion's key, the entries where no other
+database is named, and the names of other contact points (`relay.node.synchroniser`).
 """
 
 import asyncio
@@ -8,14 +9,14 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from relay.contact_cache import SqlRecordStore
+from relay.contact_cache import SqlEntryStore
 from relay.core import (
     Clock,
     ConfigurationError,
@@ -24,17 +25,31 @@ from relay.core import (
     PeerError,
     TransportUnavailable,
     get_logger,
+    private_directory,
+    replace_private,
 )
-from relay.forward_publish import ContactPoint, ContactPointLimits, RecordOffice, RecordVisit, StoredRecord
-from relay.forward_publish.buckets import REQUEST_SIZE
+from relay.forward_publish import (
+    REQUEST_SIZE,
+    ContactPoint,
+    ContactPointLimits,
+    EntryKind,
+    EntryParsers,
+    RecordOffice,
+    RecordVisit,
+)
 from relay.forward_publish.contact_point import COUNTS
+from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.node.claim import claimed
+from relay.node.onion_keys import read_onion_key
+from relay.node.open_files import room_for
+from relay.node.peer_stream import RECORD_PORT
+from relay.node.recounting import recount_now_and_then
 from relay.node.sip_edge import SipEdge
+from relay.node.synchroniser import SYNCHRONISER_COUNTS, Synchroniser
 from relay.tor import OnionKey, OnionService, TorClient, TorSettings
-from relay.wire import frame, read_frame
+from relay.wire import OnionDialer, frame, is_onion, read_frame
 
 SIP_PORT = 5060
-RECORD_PORT = 7221
 SENDER_IDLE = 60.0
 """Seconds that a connection without tokens may be silent."""
 SENDER_LIFE = 90.0
@@ -42,9 +57,13 @@ SENDER_LIFE = 90.0
 FLOW_IDLE = 240.0
 """Seconds that a flow may be silent; its owner pings at least every 90."""
 RECORD_IDLE = 30.0
-REQUESTS_PER_CONNECTION = 16
+"""Seconds in which the next request on the record port has to come, and its answer to be taken."""
+RECORD_LIFE = 900.0
+"""Seconds that a connection to the record port may last, however busy: there are few places."""
+MOST_SEEDS = 64
 
-_EXPIRE_EVERY = 3600.0
+_EXPIRE_EVERY = 60.0
+"""Seconds.  What has expired counts in the digests until it is gone, and would look like a difference to peers."""
 _READ = 65536
 _KEY_FILE = "onion.key"
 _LONGEST_SOCKET_PATH = 100
@@ -59,11 +78,13 @@ _log = get_logger("contact-point")
 class ContactPointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The TOML file of `bayonne contact-point`.
 
-    `database` is an SQLAlchemy URL; empty: SQLite in the state directory.
+    `database` is an SQLAlchemy URL; empty: SQLite in the state directory.  `peers` are the onion names of other contact
+    points to pull from, the seeds from which more are learned.
     """
 
     state_directory: str
     database: str = ""
+    peers: tuple[str, ...] = ()
     tor: TorSettings = msgspec.field(default_factory=TorSettings)
     limits: ContactPointLimits = msgspec.field(default_factory=ContactPointLimits)
 
@@ -71,6 +92,8 @@ class ContactPointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         """What types alone cannot say.  Raises `ConfigurationError` that names the key."""
         if not self.state_directory:
             raise ConfigurationError("state_directory: must name a directory")
+        if len(self.peers) > MOST_SEEDS or not all(map(is_onion, self.peers)):
+            raise ConfigurationError("peers: at most 64 onion names of 56 characters, without '.onion'")
         for name in self.limits.__struct_fields__:
             if getattr(self.limits, name) <= 0:
                 raise ConfigurationError(f"limits.{name}: must be greater than 0")
@@ -82,7 +105,7 @@ class ContactPointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         return Path(self.state_directory).expanduser()
 
 
-class Publisher(Protocol):
+class Onions(OnionDialer, Protocol):
     """What is needed of Tor; `relay.tor.TorClient` is one."""
 
     async def publish(
@@ -100,13 +123,13 @@ class ContactPointNode:
     def __init__(
         self,
         settings: ContactPointSettings,
-        tor: Publisher,
+        tor: Onions,
         clock: Clock,
         entropy: Entropy,
         tap: Tap | None = None,
     ) -> None:
         self.onion = ""
-        self.counters = Counters(COUNTS)
+        self.counters = Counters((*COUNTS, *SYNCHRONISER_COUNTS))
         self._settings = settings
         self._tor = tor
         self._clock = clock
@@ -114,7 +137,9 @@ class ContactPointNode:
         self._tap = tap
         self._point: ContactPoint | None = None
         self._office: RecordOffice | None = None
-        self._store: SqlRecordStore[StoredRecord] | None = None
+        self._store: SqlEntryStore | None = None
+        self._parsers = EntryParsers({EntryKind.DESCRIPTOR: DescriptorEntry.parse})
+        self._synchroniser: Synchroniser | None = None
         self._service: OnionService | None = None
         self._servers: list[asyncio.Server] = []
         self._sockets: Path | None = None
@@ -126,25 +151,43 @@ class ContactPointNode:
     async def start(self) -> None:
         """Open the store, listen, publish; returns when the onion service can be reached."""
         directory = self._settings.directory
-        _prepare(directory)
+        private_directory(directory)
         url = self._settings.database
         if not url:
             database = directory.absolute() / "records.db"
             database.touch(mode=0o600)
-            url = f"sqlite+aiosqlite:///{database}"
-        self._store = await SqlRecordStore.open(url, StoredRecord)
-        self._office = RecordOffice(self._store, self._settings.limits, self.counters)
-        self._expirer = asyncio.get_running_loop().create_task(self._expire())
+            url = f"sqlite:///{database}"
+        self._store = await SqlEntryStore.open(url)
+        self._office = RecordOffice(
+            self._store, self._settings.limits, self.counters, self._parsers, self._names
+        )
+        self._start_task(self._expire())
+        if url.startswith("postgresql"):
+            # Others may write to the same tables.
+            self._start_task(recount_now_and_then(self._store, self._clock, self._entropy))
         ports = {
             SIP_PORT: await self._listen("sip", self._serve_sip),
             RECORD_PORT: await self._listen("records", self._serve_records),
         }
-        key = _read_key(directory / _KEY_FILE)
+        key = read_onion_key(directory / _KEY_FILE)
         self._service = await self._tor.publish(key, ports, proof_of_work=True)
         if key is None:
-            _write_key(directory / _KEY_FILE, self._service.key)
+            replace_private(directory / _KEY_FILE, self._service.key.to_bytes())
         self._point = ContactPoint(self._service.onion, self._settings.limits, self._entropy, self.counters)
         self.onion = self._service.onion
+        self._synchroniser = Synchroniser(
+            self._store,
+            self._parsers,
+            self._settings.limits,
+            self._settings.peers,
+            self.onion,
+            directory,
+            self._tor,
+            self._clock,
+            self._entropy,
+            self.counters,
+        )
+        self._start_task(self._synchroniser.run())
 
     async def close(self) -> None:
         """Withdraw the onion service, close every connection and the store."""
@@ -155,14 +198,21 @@ class ContactPointNode:
             with suppress(TransportUnavailable):
                 await self._service.remove()
         tasks = [*self._tasks]
-        if self._store is not None:
-            tasks.append(self._expirer)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._store is not None:
             await self._store.close()
         _log.info("stopped", **{name: count for name, count in self.counters.snapshot().items() if count})
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run until `close`; one that ends by itself is a fault, and is said by kind alone."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_say_if_failed)
+        self._tasks.add(task)
+
+    def _names(self, visitor: str, now: float) -> Sequence[str]:
+        return () if self._synchroniser is None else self._synchroniser.names(visitor, now)
 
     def _remove_sockets(self) -> None:
         for path in self._socket_files:
@@ -261,8 +311,9 @@ class ContactPointNode:
             return
         self._record_connections += 1
         try:
-            visit = RecordVisit()
-            for served in range(REQUESTS_PER_CONNECTION):
+            visit, served = RecordVisit(), 0
+            ends = self._clock.monotonic() + RECORD_LIFE
+            while self._clock.monotonic() < ends:
                 try:
                     async with asyncio.timeout(RECORD_IDLE):
                         request = await read_frame(reader, REQUEST_SIZE)
@@ -270,6 +321,7 @@ class ContactPointNode:
                     if served and reader.at_eof():
                         return
                     raise
+                served += 1
                 self._note("records in", request)
                 answer = await office.answer(request, self._clock.wall(), visit)
                 self._note("records out", answer)
@@ -288,36 +340,6 @@ class ContactPointNode:
     def _note(self, stream: str, data: bytes) -> None:
         if self._tap is not None and data:
             self._tap(stream, data)
-
-
-def _prepare(directory: Path) -> None:
-    """Make the state directory, private to its owner.  Raises `ConfigurationError`."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-    except OSError as error:
-        raise ConfigurationError(
-            f"state_directory: cannot be used ({error.strerror}); choose another"
-        ) from None
-
-
-def _read_key(path: Path) -> OnionKey | None:
-    try:
-        return OnionKey.from_bytes(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"state_directory: {path.name} in it cannot be read") from None
-
-
-def _write_key(path: Path, key: OnionKey) -> None:
-    """Whole and private, or not at all."""
-    temporary = path.with_suffix(".new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(key.to_bytes())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
 
 
 def _count_of(error: Exception) -> str:
@@ -348,14 +370,26 @@ async def run(
 async def _serve(
     settings: ContactPointSettings, clock: Clock, entropy: Entropy, on_ready: Callable[[str], None]
 ) -> None:
-    _prepare(settings.directory)
+    private_directory(settings.directory)
     with claimed(settings.directory):
         await _serve_alone(settings, clock, entropy, on_ready)
+
+
+def _within_limits(settings: ContactPointSettings) -> ContactPointSettings:
+    """Fewer connections where the system does not allow as many open files: those beyond it would fail one by one."""
+    limits = settings.limits
+    room = room_for(limits.connections + limits.record_connections) - limits.record_connections
+    if room >= limits.connections:
+        return settings
+    room = max(1, room)
+    _log.warning("fewer connections than configured: the limit of open files", connections=room)
+    return msgspec.structs.replace(settings, limits=msgspec.structs.replace(limits, connections=room))
 
 
 async def _serve_alone(
     settings: ContactPointSettings, clock: Clock, entropy: Entropy, on_ready: Callable[[str], None]
 ) -> None:
+    settings = _within_limits(settings)
     tor = await TorClient.launch(settings.tor, settings.directory, clock)
     node = ContactPointNode(settings, tor, clock, entropy)
     try:
@@ -366,3 +400,10 @@ async def _serve_alone(
     finally:
         await node.close()
         await tor.close()
+
+
+def _say_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error(
+            "something that has to go on has ended; start this contact point anew", kind=type(error).__name__
+        )

@@ -65,7 +65,10 @@ async def _connect(directory: Path) -> tuple[asyncio.StreamReader, asyncio.Strea
 def _parse(line: bytes) -> Mapping[str, object]:
     if not line:
         raise TransportUnavailable("the reflector was ended before its calls were finished")
-    event = json.loads(line)
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        raise PeerError("no answer of a reflector") from None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise PeerError("no answer of a reflector")
     return event

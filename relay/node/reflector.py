@@ -5,6 +5,7 @@ it can.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import signal
@@ -20,12 +21,14 @@ from relay.core import (
     TransportUnavailable,
     get_logger,
 )
-from relay.media_reflector import CellServer, Reflector, ReflectorReference, TicketServer
+from relay.media_reflector import CellServer, Descriptor, Reflector, ReflectorReference, TicketServer
 from relay.media_reflector.forwarding import load_forwarding
 from relay.media_reflector.occupancy import OccupancyLevel
+from relay.media_reflector.series import DescriptorSeries
 from relay.media_reflector.trunk import Trunks
 from relay.node.backup_keeper import BackupKeeper
 from relay.node.claim import claimed
+from relay.node.descriptor_publisher import DescriptorPublisher
 from relay.node.drain import Drain, DrainDesk
 from relay.node.kept_keys import KeptKeys
 from relay.node.reflector_onion import ReflectorOnion, Report
@@ -37,6 +40,8 @@ from relay.node.trunks import TrunkKeeper
 
 _LOOK_EVERY = 1.0
 _KEEP_EVERY = 10.0
+_LAST_WORD = 90.0
+"""Seconds, at most, for which the end waits until contact points know of it."""
 
 _ANY_ONION = "a" * 56
 
@@ -87,6 +92,10 @@ class ReflectorNode:
         tickets = TicketServer(self._office, self._signed_descriptor, clock)
         self._onion = ReflectorOnion(settings.tor, self._state, tickets, clock, entropy, self._reachable)
         self._backup = BackupKeeper(self._keys, self._onion, clock, entropy)
+        self._series = DescriptorSeries(self._keys.sign, self._state.descriptor_date())
+        self._publisher = DescriptorPublisher(
+            self._reachable_descriptor, self._series, self._onion, clock, entropy
+        )
         self._trunk_keeper = TrunkKeeper(self._keys, self._onion, self.trunks, clock, entropy)
         self._drain = Drain(
             self.reflector,
@@ -111,6 +120,7 @@ class ReflectorNode:
             self._cells.run(),
             self._onion.run(),
             self._backup.run(),
+            self._publisher.run(),
             self._trunk_keeper.run([ipaddress.ip_address(host).version for host, _ in self._bound]),
             self._watch(),
             self._report_status(),
@@ -166,6 +176,7 @@ class ReflectorNode:
         self._office.accept_peers(settings.peer_identities)
         self._backup.aim(settings.backup_reference)
         self._trunk_keeper.aim(settings.trunk_references)
+        self._publisher.aim(settings.contact_points)
         self.reflector.backup = self._backup if settings.backup else None
         if self._set_log_level is not None and settings.log_level != before.log_level:
             self._set_log_level(settings.log_level)
@@ -182,8 +193,18 @@ class ReflectorNode:
             ) from None
 
     def _signed_descriptor(self) -> bytes:
-        trunks = self.trunks.told(self._clock.monotonic())
-        return self._descriptor(self._settings, self._onion.name, trunks)
+        trunks, before = self.trunks.told(self._clock.monotonic()), self._series.last
+        signed = self._series.signed(self._descriptor(self._settings, self._onion.name, trunks))
+        if self._settings.contact_points and self._series.last != before:
+            try:
+                self._state.keep_descriptor_date(self._series.last)
+            except OSError as error:
+                log.warning("the date of the descriptor was not kept", why=error.strerror)
+        return signed
+
+    def _reachable_descriptor(self) -> bytes | None:
+        """None before there is an onion service where it could be asked for."""
+        return self._signed_descriptor() if self._onion.name else None
 
     def _try_descriptor(self, settings: ReflectorSettings) -> None:
         """Raises `MisuseError` where no agent would take what we say of ourselves."""
@@ -197,8 +218,8 @@ class ReflectorNode:
 
     def _descriptor(
         self, settings: ReflectorSettings, onion: str, trunks: Sequence[tuple[bytes, int]]
-    ) -> bytes:
-        return self._keys.signed_descriptor(
+    ) -> Descriptor:
+        return self._keys.descriptor(
             onion,
             settings.advertised or self._bound,
             self._clock.wall(),
@@ -225,6 +246,10 @@ class ReflectorNode:
         self._report({"event": "draining"})
         self._service.status(self._state_in_words())
         await self._drain.finish(lambda: self._settings.drain_limit)
+        # Agents that read of us at contact points would else go on coming for a day.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD):
+                await self._publisher.wait_out()
         self._drained = True
         self._report(self._drain.result())
 

@@ -9,6 +9,7 @@ from relay.core import ConfigurationError, MisuseError
 from relay.media_reflector import ReflectorReference
 from relay.media_reflector.trunk_handshake import MAX_SLOTS
 from relay.tor import TorSettings
+from relay.wire import is_onion
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 DataPlane = Literal["auto", "native", "plain"]
@@ -16,8 +17,18 @@ DataPlane = Literal["auto", "native", "plain"]
 MOST_WORKERS = 4
 """Workers when the operator leaves their number to us: the cores of a small server; more are asked for by number."""
 MOST_TRUNK_SLOTS = MAX_SLOTS
+MOST_CONTACT_POINTS = 16
 
-AT_RUN_TIME = ("capacity", "udp_advertise", "drain_limit", "backup", "peers", "trunks", "log_level")
+AT_RUN_TIME = (
+    "capacity",
+    "udp_advertise",
+    "drain_limit",
+    "backup",
+    "peers",
+    "trunks",
+    "contact_points",
+    "log_level",
+)
 """The keys that a reflector takes anew at SIGHUP; all others belong to sockets, threads and files that it holds."""
 
 _WORKER_LIMIT = 64
@@ -43,6 +54,7 @@ class ReflectorSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
     drain_limit: float = 7200.0
     backup: str = ""
     peers: tuple[str, ...] = ()
+    contact_points: tuple[str, ...] = ()
     log_level: LogLevel = "info"
     tor: TorSettings = msgspec.field(default_factory=TorSettings)
     trunks: tuple[TrunkSettings, ...] = ()
@@ -117,6 +129,19 @@ class ReflectorSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
             raise ConfigurationError("trunks: two of them lead to the same reflector; keep one")
         if any(not 1 <= trunk.slots <= MOST_TRUNK_SLOTS for trunk in self.trunks):
             raise ConfigurationError(f"trunks.slots: 1 to {MOST_TRUNK_SLOTS}")
+        self._check_contact_points()
+
+    def _check_contact_points(self) -> None:
+        if len(self.contact_points) > MOST_CONTACT_POINTS:
+            raise ConfigurationError(
+                f"contact_points: at most {MOST_CONTACT_POINTS}; they hand your descriptor on to one another"
+            )
+        if len(set(self.contact_points)) < len(self.contact_points):
+            raise ConfigurationError("contact_points: one of them is named twice")
+        if not all(is_onion(onion) for onion in self.contact_points):
+            raise ConfigurationError(
+                "contact_points: an onion name has 56 characters, small letters and digits, without '.onion'"
+            )
 
 
 def taken_over(
@@ -137,7 +162,7 @@ def split_address(text: str, key: str, *, lowest_port: int = 0) -> tuple[str, in
     host = host.removeprefix("[").removesuffix("]")
     try:
         ipaddress.ip_address(host)
-        if not (port.isascii() and port.isdigit() and lowest_port <= int(port) < 65536):
+        if not (len(port) < 6 and port.isascii() and port.isdigit() and lowest_port <= int(port) < 65536):
             raise ValueError
     except ValueError:
         raise ConfigurationError(f'{key}: an address and a port, as in "192.0.2.1:7210"') from None

@@ -1,14 +1,17 @@
-"""The state directory of a reflector: two key files that only its user can read.  Nothing about lines is ever in it."""
+"""The state directory of a reflector: two key files that only its user can read, and the date of what it told contact
+points last, where it tells any.  Nothing about lines is ever in it."""
 
-import os
 from pathlib import Path
 
-from relay.core import ConfigurationError, Entropy, PeerError
+from relay.core import ConfigurationError, Entropy, PeerError, private_directory, replace_private
 from relay.media_reflector import ReflectorKeys
+from relay.node.onion_keys import read_onion_key
 from relay.tor import OnionKey
 from relay.wire import decode, encode
 
 _KEY_LIMIT = 4096
+_DATE_FILE = "descriptor.date"
+_DATE_SIZE = 8
 
 
 class ReflectorState:
@@ -19,20 +22,14 @@ class ReflectorState:
 
     def prepare(self) -> None:
         """Make the directory, private to its owner.  Raises `ConfigurationError`."""
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory.chmod(0o700)
-        except OSError as error:
-            raise ConfigurationError(
-                f"state_directory: cannot be used ({error.strerror}); choose another"
-            ) from None
+        private_directory(self._directory)
 
     def keys(self, entropy: Entropy) -> ReflectorKeys:
         """The reflector's keys, made at the first start.  Raises `ConfigurationError` where they are damaged."""
         path = self._directory / "reflector.keys"
         if not path.exists():
             keys = ReflectorKeys.generate(entropy)
-            _write_private(path, encode(keys))
+            replace_private(path, encode(keys))
             return keys
         try:
             keys = decode(path.read_bytes(), ReflectorKeys, limit=_KEY_LIMIT)
@@ -43,11 +40,25 @@ class ReflectorState:
         return keys
 
     def onion_key(self) -> OnionKey | None:
-        path = self._directory / "onion.key"
-        return OnionKey.from_bytes(path.read_bytes()) if path.exists() else None
+        """Raises `ConfigurationError`."""
+        return read_onion_key(self._directory / "onion.key")
 
     def keep_onion_key(self, key: OnionKey) -> None:
-        _write_private(self._directory / "onion.key", key.to_bytes())
+        replace_private(self._directory / "onion.key", key.to_bytes())
+
+    def descriptor_date(self) -> int:
+        """The date of the last descriptor that contact points were given, Unix seconds; 0 where there is none.
+
+        One that is damaged counts as none: contact points say so where they have a later one.
+        """
+        try:
+            return int.from_bytes((self._directory / _DATE_FILE).read_bytes()[:_DATE_SIZE])
+        except OSError:
+            return 0
+
+    def keep_descriptor_date(self, date: int) -> None:
+        """Raises `OSError`."""
+        replace_private(self._directory / _DATE_FILE, date.to_bytes(_DATE_SIZE))
 
     @property
     def directory(self) -> Path:
@@ -56,15 +67,3 @@ class ReflectorState:
     @property
     def ticket_socket(self) -> Path:
         return self._directory / "tickets.sock"
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that nobody else can read, whole or not at all."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

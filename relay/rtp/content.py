@@ -24,6 +24,12 @@ MAX_VOICE_SIZE = 3 * (CONTENT_SIZE - _PIECE_HEADER)
 STANDING_CELLS = 50
 """Cells in a row after which a frame that still waits is given up."""
 
+MAX_EVENTS_QUEUED = 8
+"""Packets of keys pressed that may wait: more of one key say the same, and what ends the call waits behind them."""
+
+MAX_ZRTP_QUEUED = 8
+"""Packets of ZRTP that may wait.  Each is said again until it is answered, so one too many is not missed."""
+
 MAX_DATAGRAM = 4096
 MAX_QUEUED = 16 * 1024
 STALE_AFTER = 2.0
@@ -37,6 +43,9 @@ class Kind(IntEnum):
     CONTROL = 2
     RTCP = 3
     ZRTP = 4
+    EVENT = 5
+    REKEY = 6
+    SIGNATURE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +70,18 @@ class ContentPacker:
 
     At most two voice frames wait; the oldest is dropped.  A frame that waits behind every cell for a second is one too
     many: one is dropped then, or the call would have that delay for good.  Counters: `voice_dropped`,
-    `voice_trimmed`, `voice_oversized`, `queue_full`.
+    `voice_trimmed`, `voice_oversized`, `events_dropped`, `zrtp_dropped`, `queue_full`.
     """
 
     def __init__(self) -> None:
-        self.counters = Counters(("voice_dropped", "voice_trimmed", "voice_oversized", "queue_full"))
+        voice = ("voice_dropped", "voice_trimmed", "voice_oversized")
+        self.counters = Counters((*voice, "events_dropped", "zrtp_dropped", "queue_full"))
         self._standing = 0
         self._voice: deque[_Outgoing] = deque()
         self._other: deque[_Outgoing] = deque()
+        # What new keys are agreed with is long and in no hurry: a BYE overtakes it; and signatures are in none at all.
+        self._rekeying: deque[_Outgoing] = deque()
+        self._signing: deque[_Outgoing] = deque()
         self._other_size = 0
         self._numbers = dict.fromkeys(Kind, 0)
 
@@ -83,14 +96,43 @@ class ContentPacker:
             self.counters.count("voice_dropped")
         self._voice.append(_Outgoing(Kind.VOICE, data))
 
+    def offer_event(self, data: bytes) -> None:
+        """Queue one packet of a key pressed, for the bytes that voice leaves; one too many is counted and dropped."""
+        if self._waiting(Kind.EVENT) >= MAX_EVENTS_QUEUED:
+            self.counters.count("events_dropped")
+        else:
+            self.offer(Kind.EVENT, data)
+
+    def offer_zrtp(self, data: bytes) -> None:
+        """Queue one packet of ZRTP, which a phone may have made; one too many, or too large, is counted and dropped."""
+        if self._waiting(Kind.ZRTP) >= MAX_ZRTP_QUEUED or not 0 < len(data) <= MAX_DATAGRAM:
+            self.counters.count("zrtp_dropped")
+        else:
+            self.offer(Kind.ZRTP, data)
+
+    def _waiting(self, kind: Kind) -> int:
+        return sum(item.kind is kind for item in self._other)
+
     def offer_control(self, data: bytes) -> bool:
         """Queue one control datagram; False (and counted) when the queue is full."""
         return self.offer(Kind.CONTROL, data)
 
     def offer(self, kind: Kind, data: bytes) -> bool:
-        """Queue a datagram of 1 to `MAX_DATAGRAM` bytes of any kind but voice, in order of offering."""
+        """Queue a datagram of 1 to `MAX_DATAGRAM` bytes of any kind but voice, in order of offering.
+
+        False where it was not taken.  Of those for new keys one waits, and one signature: they are said again until
+        they are answered.
+        """
         if kind is Kind.VOICE or not 0 < len(data) <= MAX_DATAGRAM:
             raise MisuseError("not a datagram for the spare bytes of a cell")
+        if kind in (Kind.REKEY, Kind.SIGNATURE):
+            # Not in the queue of the others: beside a phone with large frames it may never leave, and must not keep a
+            # BYE out.
+            waiting = self._rekeying if kind is Kind.REKEY else self._signing
+            if waiting:
+                return False
+            waiting.append(_Outgoing(kind, data))
+            return True
         if self._other_size + len(data) > MAX_QUEUED:
             self.counters.count("queue_full")
             return False
@@ -101,17 +143,18 @@ class ContentPacker:
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be sent."""
-        return not self._voice and not self._other
+        return not (self._voice or self._other or self._rekeying or self._signing)
 
     def next(self) -> bytes:
         """The content of the next cell: always `CONTENT_SIZE` bytes."""
         content = bytearray()
         while self._voice and self._take(content, self._voice[0], whole_only=bool(content)):
             self._drop_finished(self._voice)
-        while self._other and self._take(content, self._other[0], whole_only=False):
-            if (size := self._drop_finished(self._other)) is None:
-                break
-            self._other_size -= size
+        for waiting in (self._other, self._rekeying, self._signing):
+            while waiting and self._take(content, waiting[0], whole_only=False):
+                if (size := self._drop_finished(waiting)) is None:
+                    break
+                self._other_size -= size if waiting is self._other else 0
         self._trim()
         return bytes(content) + bytes(CONTENT_SIZE - len(content))
 

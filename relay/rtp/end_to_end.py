@@ -4,6 +4,9 @@ A body is 4 bytes of masked counter, 111 bytes of encrypted content and a 16-byt
 as in RFC 9001 section 5.4, so that a keyed body is 131 bytes that look random, as an idle line's are.
 AES-256-GCM because the call key comes out of a post-quantum exchange, and half of 128 bits would then be the
 weakest link of the chain.
+
+A call goes through epochs, each with keys of its own (`relay.forward_publish.call_epochs`).  Nothing on the wire says
+which epoch a body is of: the counter goes on, and the opener tries the few keys that it may be.
 """
 
 from cryptography.exceptions import InvalidTag
@@ -12,9 +15,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from relay.core import Counters, MisuseError
+from relay.core import Counters, MisuseError, wipe
 from relay.rtp.cell import BODY_SIZE, CONTENT_SIZE, COUNTER_SIZE
-from relay.rtp.replay import ReplayWindow
+from relay.rtp.replay import WINDOW_SIZE, ReplayWindow
 
 KEY_SIZE = 32
 _SALT_SIZE = 12
@@ -27,15 +30,18 @@ class _Keys:
 
     __slots__ = ("aead", "mask", "salt")
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes | bytearray) -> None:
         if len(key) != KEY_SIZE:
             raise MisuseError("an end-to-end key has 32 bytes")
-        self.aead = AESGCM(_expand(key, b"key", 32))
+        secret = _expand(key, b"key", 32)
+        self.aead = AESGCM(secret)
+        wipe(secret)
         self.salt = int.from_bytes(_expand(key, b"salt", _SALT_SIZE))
         # ECB of one block is the bare block cipher that RFC 9001 asks for; the object has no state between
         # blocks.
-        hp = algorithms.AES(_expand(key, b"hp", 32))
-        self.mask = Cipher(hp, modes.ECB()).encryptor()
+        secret = _expand(key, b"hp", 32)
+        self.mask = Cipher(algorithms.AES(secret), modes.ECB()).encryptor()
+        wipe(secret)
 
     def nonce(self, counter: int) -> bytes:
         return (self.salt ^ counter).to_bytes(_SALT_SIZE)
@@ -46,8 +52,10 @@ class _Keys:
         return (counter ^ int.from_bytes(mask[:COUNTER_SIZE])) & 0xFFFFFFFF
 
 
-def _expand(key: bytes, label: bytes, length: int) -> bytes:
-    return HKDFExpand(SHA256(), length, b"bayonne end-to-end cell " + label).derive(key)
+def _expand(key: bytes | bytearray, label: bytes, length: int) -> bytearray:
+    expanded = bytearray(length)
+    HKDFExpand(SHA256(), length, b"bayonne end-to-end cell " + label).derive_into(key, expanded)
+    return expanded
 
 
 class EndToEndSealer:
@@ -55,9 +63,13 @@ class EndToEndSealer:
 
     __slots__ = ("_keys", "counter")
 
-    def __init__(self, key: bytes, *, counter: int = 0) -> None:
+    def __init__(self, key: bytes | bytearray, *, counter: int = 0) -> None:
         self._keys = _Keys(key)
         self.counter = counter
+
+    def rekey(self, key: bytes | bytearray) -> None:
+        """Go on under the key of the next epoch; the one before is forgotten."""
+        self._keys = _Keys(key)
 
     def seal(self, content: bytes) -> bytes:
         """The body that carries `content` (111 bytes)."""
@@ -72,33 +84,55 @@ class EndToEndSealer:
 class EndToEndOpener:
     """Opens bodies of one direction of one call.
 
-    Counters: `opened`, `not_authentic` (chaff and random bytes included), `replayed`, `wrong_size`.
+    `epoch` counts the epochs that the peer's bodies came under, from 0.  Counters: `opened`, `not_authentic` (chaff and
+    random bytes included), `replayed`, `wrong_size`.
     """
 
-    __slots__ = ("_keys", "_lowest", "_window", "counters")
+    __slots__ = ("_current", "_lowest", "_next", "_previous", "_turned_at", "_window", "counters", "epoch")
 
-    def __init__(self, key: bytes) -> None:
-        self._keys = _Keys(key)
+    def __init__(self, key: bytes | bytearray) -> None:
+        self._current = _Keys(key)
+        self._next: _Keys | None = None
+        self._previous: _Keys | None = None
+        self._turned_at = 0
         self._window = ReplayWindow()
         self._lowest = -1
+        self.epoch = 0
         self.counters = Counters(("opened", "not_authentic", "replayed", "wrong_size"))
+
+    def expect(self, key: bytes | bytearray) -> None:
+        """The peer may go on under this key, the next epoch's, from now on."""
+        self._next = _Keys(key)
 
     def open(self, body: bytes) -> bytes | None:
         """The content, or None when the body is not authentic or was seen before."""
         if len(body) != BODY_SIZE:
             self.counters.count("wrong_size")
             return None
-        ciphertext = body[COUNTER_SIZE:]
-        low = self._keys.masked(int.from_bytes(body[:COUNTER_SIZE]), ciphertext)
-        counter = self._estimate(low)
-        try:
-            content = self._keys.aead.decrypt(self._keys.nonce(counter), ciphertext, None)
-        except InvalidTag:
-            self.counters.count("not_authentic")
-            return None
+        masked, ciphertext = int.from_bytes(body[:COUNTER_SIZE]), body[COUNTER_SIZE:]
+        for keys in (self._current, self._next, self._previous):
+            if keys is None:
+                continue
+            counter = self._estimate(keys.masked(masked, ciphertext))
+            try:
+                content = keys.aead.decrypt(keys.nonce(counter), ciphertext, None)
+            except InvalidTag:
+                continue
+            return self._accept(content, counter, keys)
+        self.counters.count("not_authentic")
+        return None
+
+    def _accept(self, content: bytes, counter: int, keys: _Keys) -> bytes | None:
         if not self._window.accept(counter):
             self.counters.count("replayed")
             return None
+        if keys is self._next:
+            self._previous, self._current, self._next = self._current, keys, None
+            self._turned_at = counter
+            self.epoch += 1
+        elif self._previous is not None and self._window.highest >= self._turned_at + WINDOW_SIZE:
+            # Whatever is still to come of the epoch before would be too late.
+            self._previous = None
         self.counters.count("opened")
         self._lowest = counter if self._lowest < 0 else min(self._lowest, counter)
         return content

@@ -3,7 +3,7 @@
 Lines that say who somebody is (u, e, p), obsolete keys (k) and repeat times (r, z) are read and not kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.core import MisuseError, PeerError
@@ -164,7 +164,11 @@ class Media:
     @property
     def ptime(self) -> int | None:
         """Milliseconds of sound in a packet, None where it is not said, or not as a number."""
-        value = self.attribute("ptime") or ""
+        return self.number("ptime")
+
+    def number(self, name: str) -> int | None:
+        """An attribute's value, None where it is not there or no small number."""
+        value = self.attribute(name) or ""
         return int(value) if 0 < len(value) < 5 and value.isascii() and value.isdigit() else None
 
     @property
@@ -232,6 +236,11 @@ class SessionDescription:
         for media in self.media:
             lines += media.to_lines()
         return "".join(f"{line}\r\n" for line in lines).encode()
+
+    def extended(self, attributes: Sequence[Attribute]) -> "SessionDescription":
+        """With more attributes in its first media section."""
+        first, *others = self.media
+        return replace(self, media=(replace(first, attributes=(*first.attributes, *attributes)), *others))
 
     def attribute(self, name: str) -> str | None:
         """As `Media.attribute`, of the session."""

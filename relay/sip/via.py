@@ -40,13 +40,12 @@ class Via:
             raise malformed(section)
         if pieces[0].strip(" \t").upper() != "SIP" or pieces[1].strip(" \t") != "2.0":
             raise PeerError("unsupported version", f"RFC 3261 section {section}")
-        transport, *place = words(pieces[2])
-        if not place:
+        found = words(pieces[2])
+        if len(found) < 2:
             raise malformed(section)
-        host, port = parse_host_port(" ".join(place), section)
-        return cls(
-            token(transport, section).upper(), host, port, parse_parameters(semicolon + parameters, section)
-        )
+        transport, place = token(found[0], section).upper(), " ".join(found[1:])
+        host, port = parse_host_port(place, section)
+        return cls(transport, host, port, parse_parameters(semicolon + parameters, section))
 
     def param(self, name: str) -> str | None:
         """A parameter's value: "" where it stands without one, None where it is absent."""

@@ -1,7 +1,7 @@
-"""Tor: streams to onion services and nothing else, services of ours, a private network to try it all on.
+"""Tor: streams to onion services and, for domain calling alone, through exits; services of ours; private networks.
 
-rend-spec-v3, control-spec, RFC 1928.  Must never learn what its streams carry, nor open one to anything but
-an onion.
+rend-spec-v3, control-spec, RFC 1928.  Must never learn what its streams carry, look a name up, nor connect to anything
+but Tor.
 """
 
 from relay.tor.client import TorClient

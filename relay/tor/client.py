@@ -11,7 +11,7 @@ from relay.tor.network_file import NetworkFile, network_options, seed
 from relay.tor.onion import OnionKey, OnionService
 from relay.tor.process import TorProcess
 from relay.tor.settings import TorSettings
-from relay.tor.socks import SocksAddress, open_stream
+from relay.tor.socks import SocksAddress, open_host_stream, open_stream
 
 BOOTSTRAP_SECONDS = 120.0
 PUBLISH_SECONDS = 90.0
@@ -21,9 +21,12 @@ _POLL = 0.1
 class TorClient:
     """Satisfies `relay.wire.OnionDialer`.  Once Tor is lost everything raises `TransportUnavailable`."""
 
-    def __init__(self, control: ControlPort, socks: SocksAddress, process: TorProcess | None) -> None:
+    def __init__(
+        self, control: ControlPort, socks: SocksAddress, exits: SocksAddress, process: TorProcess | None
+    ) -> None:
         self._control = control
         self._socks = socks
+        self._exits = exits
         self._process = process
 
     @classmethod
@@ -39,7 +42,7 @@ class TorClient:
             process.start(_client_options(settings, process))
             await process.wait_control()
             control = await ControlPort.connect(process.control_socket, clock)
-            client = cls(control, process.socks_socket, process)
+            client = cls(control, process.socks_socket, process.exit_socket, process)
             await client._wait_bootstrap(clock)
             return client
         except BaseException:
@@ -57,7 +60,7 @@ class TorClient:
         try:
             named = settings.socks
             socks = _address(named, "tor.socks") if named else await control.socks_address()
-            client = cls(control, socks, None)
+            client = cls(control, socks, socks, None)
             await client._wait_bootstrap(clock)
             return client
         except BaseException:
@@ -80,6 +83,18 @@ class TorClient:
         if not self.alive:
             raise TransportUnavailable("Tor is gone; the call fails rather than go around it")
         return await open_stream(self._socks, onion, port, isolation=isolation)
+
+    async def open_host(
+        self, host: str, port: int, *, isolation: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A stream to `port` of an ordinary host through an exit, which looks the name up; for domain calling alone.
+
+        `host` has small letters and at least one dot.  Streams of different `isolation` never share a circuit.  Raises
+        `TransportUnavailable`, `MisuseError`.
+        """
+        if not self.alive:
+            raise TransportUnavailable("Tor is gone; the lookup fails rather than go around it")
+        return await open_host_stream(self._exits, host, port, isolation=isolation)
 
     async def publish(
         self,
@@ -129,7 +144,12 @@ class TorClient:
 
 
 def _client_options(settings: TorSettings, process: TorProcess) -> list[str]:
-    options = [f"SocksPort unix:{process.socks_socket} OnionTrafficOnly ExtendedErrors", "ClientOnly 1"]
+    options = [
+        f"SocksPort unix:{process.socks_socket} OnionTrafficOnly ExtendedErrors",
+        # Exits have a port of their own, so that who asks for an onion by mistake gets nothing else.
+        f"SocksPort unix:{process.exit_socket} NoOnionTraffic ExtendedErrors",
+        "ClientOnly 1",
+    ]
     if settings.network_directory:
         network = NetworkFile.read(Path(settings.network_directory).expanduser())
         seed(network, process.directory)

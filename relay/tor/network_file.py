@@ -7,6 +7,7 @@ import msgspec
 
 from relay.core import ConfigurationError
 from relay.tor.supervision import ProcessIdentity
+from relay.wire import UNREADABLE
 
 NETWORK_FILE = "network.json"
 SEED_FILES = ("cached-certs", "cached-microdesc-consensus", "cached-microdescs", "cached-microdescs.new")
@@ -19,7 +20,8 @@ class NetworkFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network that is up.
 
     `authority` is a DirAuthority line; `seed` the directory whose caches a client may copy; `members` the tor
-    processes by their names; `started_at` Unix time.
+    processes by their names; `started_at` Unix time.  Where it runs on another machine, an `island`, there is no
+    `supervisor`, no members and no seed, and `started_at` is when it was joined.
     """
 
     authority: str
@@ -27,14 +29,16 @@ class NetworkFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory_host: str
     directory_port: int
     relays: int
-    supervisor: ProcessIdentity
+    supervisor: ProcessIdentity | None
     members: dict[str, ProcessIdentity]
     started_at: float
+    island: bool = False
 
     @property
     def running(self) -> bool:
-        """Whether who runs it still does: after a crash the file stays behind."""
-        return self.supervisor.running
+        """Whether who runs it still does: after a crash the file stays behind.  Of another machine's, nobody knows
+        here; Tor will tell."""
+        return self.supervisor is None or self.supervisor.running
 
     def write(self, directory: Path) -> None:
         temporary = directory / f".{NETWORK_FILE}"
@@ -46,7 +50,7 @@ class NetworkFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises `ConfigurationError` where no network is up."""
         try:
             network = msgspec.json.decode((directory / NETWORK_FILE).read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *UNREADABLE):
             network = None
         if network is None or not network.running:
             raise ConfigurationError(
@@ -77,6 +81,8 @@ def network_options(authority: str, relays: int) -> list[str]:
 def seed(network: NetworkFile, data_directory: Path) -> None:
     """Give a client what it would otherwise spend its first half minute fetching."""
     data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not network.seed:
+        return
     for name in SEED_FILES:
         source = Path(network.seed) / name
         if source.exists():

@@ -1,4 +1,5 @@
-"""A private Tor network on loopback: real tor processes for demo, tests and research.
+"""A private Tor network of real tor processes: on loopback for demo, tests and research, or at an address of this
+machine that others reach, as an island's.
 
 Four relays are the least with which onion services work, one of them the authority.  The members vote the
 first consensus seven seconds after the start, when every relay has introduced itself; a vote any earlier
@@ -7,24 +8,29 @@ costs a whole interval.
 
 import asyncio
 import os
-import re
 import shutil
-import socket
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay.core import Clock, MisuseError, TransportUnavailable
+from relay.tor.island import IslandFile, check_address, kept_island
+from relay.tor.members import (
+    VOTING_INTERVAL,
+    LoopbackExit,
+    Member,
+    authority_keys,
+    authority_options,
+    free_port,
+    relay_fingerprint,
+    relay_options,
+)
 from relay.tor.network_file import NETWORK_FILE, NetworkFile, network_options
-from relay.tor.process import TorProcess, find_executable
+from relay.tor.process import TorProcess
 from relay.tor.supervision import Claim, ProcessIdentity
 
 FIRST_CONSENSUS = 7.0
-VOTING_INTERVAL = 20
 UP_SECONDS = 60.0
-
-_V3IDENT = re.compile(r"^fingerprint (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +42,42 @@ class NetworkStatus:
     pids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    name: str
-    address: str
-    or_port: int
-    process: TorProcess
-
-
 class PrivateNetwork:
-    """The network in `directory`; `relays` counts the ones besides the authority."""
+    """The network in `directory`; `relays` counts the ones besides the authority.
 
-    def __init__(self, directory: Path, *, clock: Clock, relays: int = 3, executable: str = "tor") -> None:
+    With `island`, an IPv4 address of this machine, its relays listen there and `island.json` tells other machines; a
+    later start in the same directory is the same island again.  With `exits` the last relay leads out of the network,
+    as far as that says.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        relays: int = 3,
+        executable: str = "tor",
+        island: str = "",
+        exits: LoopbackExit | None = None,
+    ) -> None:
         if relays < 3:
             raise MisuseError("a private network needs at least 3 relays: fewer reach no onion service")
+        if island:
+            check_address(island)
         self.directory = directory.absolute()
         self._clock = clock
         self._executable = executable
+        self._exits = exits
         self._claim = Claim(self.directory)
-        self._directory_port = free_port("127.0.1.1")
-        self._members = [self._member("authority", "127.0.1.1")]
-        self._members += [self._member(f"relay{n}", f"127.0.2.{n}") for n in range(1, relays + 1)]
+        self._island = bool(island)
+        self._kept = kept_island(self.directory, island) if island else None
+        authority_at = island or "127.0.1.1"
+        self._directory_port = self._kept.directory_port if self._kept else free_port(authority_at)
+        or_port = self._kept.or_port if self._kept else free_port(authority_at)
+        self._members = [self._member("authority", authority_at, or_port)]
+        for number in range(1, relays + 1):
+            address = island or f"127.0.2.{number}"
+            self._members.append(self._member(f"relay{number}", address, free_port(address)))
 
     async def up(self, progress: Callable[[str], None] = lambda _stage: None) -> None:
         """Start it and wait for the first consensus.
@@ -66,12 +87,14 @@ class PrivateNetwork:
         self._claim.take()
         try:
             progress("making keys")
-            line = await asyncio.to_thread(self._prepare)
+            authority = await asyncio.to_thread(self._prepare)
             progress("starting relays")
-            self._start(line)
+            self._start(authority.authority_line)
             progress("waiting for the relays' first vote")
             await self._wait_consensus()
-            self._network_file(line).write(self.directory)
+            if self._island:
+                authority.write(self.directory)
+            self._network_file(authority.authority_line).write(self.directory)
         except BaseException:
             await self.down()
             raise
@@ -101,71 +124,46 @@ class PrivateNetwork:
             for watch in watches:
                 watch.cancel()
 
-    def _member(self, name: str, address: str) -> _Member:
+    def _member(self, name: str, address: str, or_port: int) -> Member:
         process = TorProcess(self.directory / name, self._executable, self._clock)
-        return _Member(name, address, free_port(address), process)
+        return Member(name, address, or_port, process)
 
-    def _prepare(self) -> str:
-        """Fresh directories and the authority's keys; the DirAuthority line."""
+    def _prepare(self) -> IslandFile:
+        """Fresh directories and the authority's keys, or those of the island that it was before."""
         (self.directory / NETWORK_FILE).unlink(missing_ok=True)
-        for member in self._members:
-            shutil.rmtree(member.process.directory, ignore_errors=True)
-            member.process.directory.mkdir(mode=0o700)
         authority = self._members[0]
-        v3ident = self._authority_keys(authority)
-        fingerprint = self._fingerprint(authority)
-        return (
-            f"DirAuthority {authority.name} orport={authority.or_port} no-v2 v3ident={v3ident} "
-            f"{authority.address}:{self._directory_port} {fingerprint}"
+        for member in self._members:
+            keep = ("keys",) if member is authority and self._kept else ()
+            _empty(member.process.directory, keep)
+            if self._exits and member is self._members[-1]:
+                self._exits.prepare(member)
+        directory = f"{authority.address}:{self._directory_port}"
+        return IslandFile.of(
+            nickname=authority.name,
+            address=authority.address,
+            or_port=authority.or_port,
+            directory_port=self._directory_port,
+            v3ident=authority_keys(authority, directory, self._executable),
+            fingerprint=relay_fingerprint(authority, self._executable),
+            relays=len(self._members) - 1,
         )
-
-    def _authority_keys(self, authority: _Member) -> str:
-        keys = authority.process.directory / "keys"
-        keys.mkdir(mode=0o700)
-        tor = Path(find_executable(self._executable))
-        beside = tor.with_name("tor-gencert")
-        gencert = str(beside) if beside.exists() else find_executable("tor-gencert")
-        arguments = [gencert, "--create-identity-key", "-m", "24", "--passphrase-fd", "0"]
-        arguments += ["-a", f"{authority.address}:{self._directory_port}"]
-        for option, name in (("-i", "identity_key"), ("-s", "signing_key"), ("-c", "certificate")):
-            arguments += [option, str(keys / f"authority_{name}")]
-        _run(arguments, stdin=b"private network\n")
-        found = _V3IDENT.search((keys / "authority_certificate").read_text())
-        if found is None:
-            raise TransportUnavailable("tor-gencert made no certificate")
-        return found.group(1)
-
-    def _fingerprint(self, member: _Member) -> str:
-        directory = member.process.directory
-        nothing = directory / "torrc-defaults"
-        nothing.write_text("")
-        # Keys are made with a stand-in authority line: the real one needs this very fingerprint.
-        stand_in = "x 127.0.0.1:1 " + "F" * 40
-        arguments = [find_executable(self._executable), "--list-fingerprint", "--quiet"]
-        arguments += ["-f", str(nothing), "--defaults-torrc", str(nothing), "--DataDirectory", str(directory)]
-        arguments += ["--ORPort", "1", "--Nickname", member.name, "--TestingTorNetwork", "1"]
-        _run([*arguments, "--DirAuthority", stand_in])
-        try:
-            return (directory / "fingerprint").read_text().split()[1]
-        except (OSError, IndexError):
-            program = Path(self._executable).name
-            raise TransportUnavailable(f"'{program}' made no relay's keys; is it tor?") from None
 
     def _start(self, line: str) -> None:
         first_vote = int(self._clock.wall() + FIRST_CONSENSUS + 0.999)
         offset = first_vote % VOTING_INTERVAL
         for member in self._members:
-            options = [*network_options(line, len(self._members) - 1), *_relay_options(member)]
+            exits = self._exits if member is self._members[-1] else None
+            options = [*network_options(line, len(self._members) - 1), *relay_options(member, exits)]
             if member is self._members[0]:
-                options += _authority_options(f"{member.address}:{self._directory_port}", offset)
+                options += authority_options(f"{member.address}:{self._directory_port}", offset)
             member.process.start(options)
 
     async def _wait_consensus(self) -> None:
-        authority = self._members[0]
-        consensus = authority.process.directory / "cached-microdesc-consensus"
+        # An exit refuses the streams of relays that it has not heard of yet.
+        waiting = [self._members[0], *([self._members[-1]] if self._exits else [])]
         deadline = self._clock.monotonic() + UP_SECONDS
         while True:
-            if consensus.exists() and consensus.read_text().count("\nr ") >= len(self._members):
+            if all(self._knows_all(member) for member in waiting):
                 return
             for member in self._members:
                 if not member.process.running:
@@ -173,6 +171,10 @@ class PrivateNetwork:
             if self._clock.monotonic() > deadline:
                 raise TransportUnavailable("the relays agreed on no consensus; is this machine overloaded?")
             await asyncio.sleep(0.1)
+
+    def _knows_all(self, member: Member) -> bool:
+        consensus = member.process.directory / "cached-microdesc-consensus"
+        return consensus.exists() and consensus.read_text().count("\nr ") >= len(self._members)
 
     def _network_file(self, line: str) -> NetworkFile:
         return NetworkFile(
@@ -184,51 +186,17 @@ class PrivateNetwork:
             supervisor=ProcessIdentity.of(os.getpid()),
             members={member.name: ProcessIdentity.of(member.process.pid or 0) for member in self._members},
             started_at=self._clock.wall(),
+            island=self._island,
         )
 
 
-def _relay_options(member: _Member) -> list[str]:
-    return [
-        f"Nickname {member.name}",
-        f"Address {member.address}",
-        f"ORPort {member.address}:{member.or_port}",
-        "SocksPort 0",
-        "AssumeReachable 1",
-        "ExitRelay 0",
-        "ExitPolicy reject *:*",
-    ]
-
-
-def _authority_options(directory: str, offset: int) -> list[str]:
-    return [
-        f"DirPort {directory}",
-        "ContactInfo private network on loopback",
-        "AuthoritativeDirectory 1",
-        "V3AuthoritativeDirectory 1",
-        f"TestingV3AuthInitialVotingInterval {VOTING_INTERVAL}",
-        "TestingV3AuthInitialVoteDelay 2",
-        "TestingV3AuthInitialDistDelay 2",
-        f"TestingV3AuthVotingStartOffset {offset}",
-        f"V3AuthVotingInterval {VOTING_INTERVAL}",
-        "V3AuthVoteDelay 2",
-        "V3AuthDistDelay 2",
-        "TestingDirAuthVoteExit *",
-        "TestingDirAuthVoteGuard *",
-        "TestingDirAuthVoteHSDir *",
-        "TestingMinExitFlagThreshold 0",
-        "AuthDirTestReachability 0",
-    ]
-
-
-def free_port(address: str) -> int:
-    """A TCP port that is free on `address` right now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _run(arguments: list[str], *, stdin: bytes = b"") -> None:
-    done = subprocess.run(arguments, input=stdin, capture_output=True, timeout=60, check=False)
-    if done.returncode:
-        raise TransportUnavailable(f"{Path(arguments[0]).name} failed; is it the one that came with tor?")
+def _empty(directory: Path, keep: tuple[str, ...]) -> None:
+    """Make `directory` anew, but for the entries to `keep`."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for entry in directory.iterdir():
+        if entry.name in keep:
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)

@@ -53,6 +53,11 @@ class TorProcess:
     def socks_socket(self) -> Path:
         return self._socket_directory() / "socks"
 
+    @property
+    def exit_socket(self) -> Path:
+        """The SOCKS port for ordinary hosts, where a client has one."""
+        return self._socket_directory() / "exit"
+
     def start(self, options: Sequence[str]) -> None:
         """Write the torrc and start.  Raises `TransportUnavailable`."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
-"""Streams to onion services through Tor's SOCKS port (RFC 1928, 1929 to isolate, proposal 304 for errors).
+"""Streams through Tor's SOCKS port (RFC 1928, 1929 to isolate, proposal 304 for errors).
 
-Takes onion names alone: there is no way to ask it for anything else, so nothing can go around.
+`open_stream` takes onion names alone.  `open_host_stream`, for domain calling, takes the name of an ordinary host and
+hands it to Tor as it is: the exit looks it up, and nothing here ever does.  Neither takes an address.
 """
 
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from relay.core import MisuseError, TransportUnavailable
@@ -12,6 +14,11 @@ from relay.core import MisuseError, TransportUnavailable
 SocksAddress = Path | tuple[str, int]
 
 _ONION = re.compile(r"[a-z2-7]{56}")
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LONGEST_HOST = 253
+_INSIDE_TOR = ("onion", "exit", "noconnect")
+"""Last labels that Tor itself gives a meaning to."""
+
 _VERSION = 5
 _USERNAME_PASSWORD = 2
 _CONNECT = 1
@@ -34,6 +41,14 @@ _REPLIES = {
     0xF7: "the onion service's introduction timed out; try again",
 }
 
+_HOST_REPLIES = {
+    **_REPLIES,
+    0x02: "no exit of Tor leads there",
+    0x04: "that host's name is not known at the exit, or the host is not reachable from there",
+    0x05: "that host refused the connection",
+    0x06: "that host did not answer in time; try again",
+}
+
 
 async def open_stream(
     socks: SocksAddress, onion: str, port: int, *, isolation: str, timeout: float = 60.0
@@ -45,6 +60,26 @@ async def open_stream(
     """
     if not _ONION.fullmatch(onion) or not 0 < port < 65536:
         raise MisuseError("only onion services are reachable, by their 56 characters")
+    return await _open(socks, f"{onion}.onion", port, isolation, timeout, _REPLIES)
+
+
+async def open_host_stream(
+    socks: SocksAddress, host: str, port: int, *, isolation: str, timeout: float = 60.0
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A stream to `port` of the ordinary host called `host` (small letters, IDNs as A-labels), through an exit.
+
+    Raises and isolates as `open_stream`; a name without a dot, an address and an onion name are misuse.
+    """
+    last = host.rpartition(".")[2]
+    named = len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None and last not in _INSIDE_TOR
+    if not named or not 0 < port < 65536:
+        raise MisuseError("only hosts with a name of two labels or more are reachable through an exit")
+    return await _open(socks, host, port, isolation, timeout, _HOST_REPLIES)
+
+
+async def _open(
+    socks: SocksAddress, host: str, port: int, isolation: str, timeout: float, replies: Mapping[int, str]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     label = isolation.encode()
     if not 0 < len(label) < 256:
         raise MisuseError("an isolation label has 1 to 255 bytes")
@@ -53,7 +88,7 @@ async def open_stream(
         async with asyncio.timeout(timeout):
             reader, writer = await _connect(socks)
             await _negotiate(reader, writer, label)
-            await _request(reader, writer, f"{onion}.onion".encode(), port)
+            await _request(reader, writer, host.encode("ascii"), port, replies)
             return reader, writer
     except BaseException as error:
         if writer is not None:
@@ -81,14 +116,18 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
 
 
 async def _request(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: bytes, port: int
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    host: bytes,
+    port: int,
+    replies: Mapping[int, str],
 ) -> None:
     writer.write(bytes((_VERSION, _CONNECT, 0, _DOMAIN_NAME, len(host))) + host + port.to_bytes(2))
     version, reply, _, kind = await reader.readexactly(4)
     if version != _VERSION:
         raise TransportUnavailable("the SOCKS port speaks another protocol: is it Tor's?")
     if reply:
-        raise TransportUnavailable(_REPLIES.get(reply, "Tor could not open the stream; try again"))
+        raise TransportUnavailable(replies.get(reply, "Tor could not open the stream; try again"))
     sizes = {1: 4, 4: 16}
     if kind == _DOMAIN_NAME:
         size = (await reader.readexactly(1))[0]

@@ -14,6 +14,7 @@ from typing import IO
 import msgspec
 
 from relay.core import ConfigurationError, TransportUnavailable
+from relay.wire import UNREADABLE
 
 CLAIM_FILE = "supervisor.json"
 
@@ -97,7 +98,7 @@ def claimant(directory: Path) -> ProcessIdentity | None:
     """The process that runs, or is starting, the network in `directory`."""
     try:
         identity = msgspec.json.decode((directory / CLAIM_FILE).read_bytes(), type=ProcessIdentity)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None
     return identity if identity.running else None
 

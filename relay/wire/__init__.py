@@ -4,18 +4,21 @@ MessagePack (array-like structs) with a size limit and a re-encoding check; no s
 never learn what a message means.
 """
 
-from relay.wire.codec import decode, encode
+from relay.wire.codec import UNREADABLE, decode, encode
 from relay.wire.frames import FrameReader, frame
+from relay.wire.onion_name import is_onion
 from relay.wire.padding import pad, unpad
 from relay.wire.streams import OnionDialer, exchange, read_frame
 
 __all__ = [
+    "UNREADABLE",
     "FrameReader",
     "OnionDialer",
     "decode",
     "encode",
     "exchange",
     "frame",
+    "is_onion",
     "pad",
     "read_frame",
     "unpad",

@@ -8,6 +8,10 @@ from relay.core import PeerError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+UNREADABLE = (ValueError, RecursionError, OverflowError)
+"""All that msgspec raises for bytes that are not what they should be, MessagePack and JSON alike: text that is no UTF-8
+and what nests too deep are no `DecodeError` of its own, which is a `ValueError`."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -25,7 +29,7 @@ def decode(data: bytes, schema: type[T], *, limit: int) -> T:
         raise PeerError("oversized")
     try:
         value = msgspec.msgpack.decode(data, type=schema)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, ValueError, OverflowError):
+    except UNREADABLE:
         raise PeerError("malformed") from None
     if _encoder.encode(value) != data:
         raise PeerError("non-canonical")

@@ -14,18 +14,19 @@ from typing import Any, cast
 
 import pytest
 
-from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateDirectory
+from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, PlainFiles
 from relay.agent.calls import Calls
-from relay.agent.contacts import Whereabouts
+from relay.agent.contact_file import Contact, IntroductionRequest, Place, Whereabouts
 from relay.agent.events import Value
 from relay.agent.flows import Flows
 from relay.agent.inbox import PAUSE
 from relay.agent.line import _NEVER_OPEN
 from relay.agent.meeting import Meeting, choose_meeting
-from relay.agent.phone import Answered, IncomingInvite, PhoneCall
+from relay.agent.phone import Answered, HungUp, IncomingInvite, PhoneCall
 from relay.agent.reflectors import ReflectorPool
 from relay.agent.surroundings import Surroundings
 from relay.core import Clock, Entropy, ManualClock, SeededEntropy, SystemEntropy, TransportUnavailable
+from relay.forward_publish import PERIOD, current_period
 from relay.media_reflector import (
     Descriptor,
     LineClient,
@@ -160,7 +161,8 @@ class Person:
         self.name = name
         self.told: list[Told] = []
         self.sent: list[tuple[str, str, bytes]] = []
-        self.bound = 0
+        self.waited = 0
+        self.unbound = False
         self.rung: list[ScriptedCall] = []
         self.registered = True
         self.why_not = ""
@@ -173,10 +175,9 @@ class Person:
             contact_points=(ONIONS[name],),
             chaff=ChaffSettings(start_delay=world.start_delay, staggered_teardown=6.0),
         )
-        self.state = StateDirectory(settings.directory)
-        self.state.prepare()
+        self.state = PlainFiles(settings.directory)
         self.agent = Agent(settings, world.clock, SystemEntropy(), self.report)
-        self.agent._build(self.state)
+        self.agent.build(self.state)
         around = Surroundings(
             identity=self.agent._identity,
             clock=world.clock,
@@ -188,8 +189,17 @@ class Person:
             line_address="",
             media_host="127.0.0.1",
             spawn=self.agent._spawn,
+            zids=self.agent._zids,
+            listener=self.agent._verification,
         )
-        self.calls = Calls(settings, around, self.agent._book, place=self._place, usable=lambda: self.why_not)
+        self.calls = Calls(
+            settings,
+            around,
+            self.agent._book,
+            place=self._place,
+            usable=lambda: self.why_not,
+            doubt=self.agent._domains.doubt,
+        )
         self.agent._calls = self.calls
         self.agent._correspondence.join(cast(Flows, self), self.calls)
 
@@ -200,13 +210,17 @@ class Person:
 
     async def send(self, onion: str, token: str, body: bytes) -> None:
         await asyncio.sleep(self.world.tor_delay)
-        if self.lose_messages:
+        if self.lose_messages or onion in self.world.silent:
             raise TransportUnavailable("the contact point did not answer; try again")
         self.sent.append((onion, token, body))
         self.world.post(onion, token, body)
 
-    async def wait_bound(self, token: str, timeout: float) -> None:
-        self.bound += 1
+    def bound(self, onion: str, token: str) -> bool:
+        return not self.unbound
+
+    async def wait_bound(self, tokens: Sequence[tuple[str, str]], timeout: float) -> None:
+        self.waited += 1
+        self.unbound = False
 
     def _place(self, caller: str, display: str, offer: SessionDescription) -> PhoneCall | None:
         if not self.registered:
@@ -231,12 +245,29 @@ class Person:
 
     async def receive(self, token: str, body: bytes) -> None:
         """A message comes down the flow, and is read."""
-        self.agent._correspondence.receive(token, body)
+        self.agent._correspondence.receive(ONIONS[self.name], token, body)
         await asyncio.sleep(2 * PAUSE)
+
+    def contact(self, name: str) -> Contact:
+        """As it is in the book now."""
+        return self.book.named(name)
+
+    def token_for(self, name: str) -> str:
+        """What this person gave to that contact, for now."""
+        period = current_period(self.world.clock.wall())
+        return self.contact(name).token(ONIONS[self.name], period).token
 
     @property
     def address(self) -> str:
         return self.agent._identity.address
+
+    def whereabouts_for(self, name: str, *more: Place) -> Whereabouts:
+        """What this person's record for that contact would say now."""
+        wall = self.world.clock.wall()
+        period = current_period(wall)
+        prekey = self.agent._prekeys.current(wall).public
+        places = (*more, Place(ONIONS[self.name], self.token_for(name)))
+        return Whereabouts(places, prekey, period, int(wall), int(wall) + 2 * PERIOD, int(wall))
 
     def offer(self) -> SessionDescription:
         return neutral_offer(address="127.0.0.1", port=self.microphone.port, session_id=7)
@@ -260,6 +291,15 @@ class Person:
             assert self.world.clock.monotonic() < deadline, f"{self.name} waits for {name}: {self.told}"
             await asyncio.sleep(0.01)
         return self.events(name)[-1]
+
+
+def acquaint(book: ContactBook, name: str, public_key: bytes, secret: bytes, wall: float) -> Contact:
+    """A contact whose whereabouts are to be found yet."""
+    period = current_period(wall)
+    nowhere = Whereabouts((), b"", period, 0, 0, int(wall))
+    request = IntroductionRequest("0" * 8, name, public_key, secret, nowhere, "", int(wall))
+    assert book.asked(request)
+    return book.accept(request.id, name, SystemEntropy())
 
 
 class Site:
@@ -315,6 +355,8 @@ class World:
     lines: list[MemoryLine] = field(default_factory=list)
     ever: list[MemoryLine] = field(default_factory=list)
     posted: list[tuple[str, bytes]] = field(default_factory=list)
+    silent: set[str] = field(default_factory=set)
+    """Contact points that take nothing."""
     loses: Callable[[bytes], bool] = lambda cell: False
     severed: Callable[[MemoryLine], bool] = lambda line: False
     """Lines whose path is broken, both ways."""
@@ -372,7 +414,7 @@ class World:
         self.posted.append((token, body))
         for person in self.people.values():
             if ONIONS[person.name] == onion:
-                person.agent._correspondence.receive(token, body)
+                person.agent._correspondence.receive(onion, token, body)
 
     async def run_reflector(self) -> None:
         done = int(self.clock.monotonic() / SLOT_SECONDS)
@@ -393,24 +435,17 @@ class World:
             await asyncio.sleep(_REFLECTOR_STEP)
 
     def introduce(self) -> None:
-        """Alice invited bob, and each found the other's record."""
-        alice, bob = self.alice, self.bob
-        entropy = SystemEntropy()
-        keys = {person.name: person.agent._identity.public_key for person in (alice, bob)}
-        invitation = alice.book.invite("bob", (ONIONS["alice"],), keys["alice"], entropy)
-        bob.book.accept("alice", invitation, entropy)
-        for person, other in ((alice, bob), (bob, alice)):
-            own, theirs = person.book.find(other.name), other.book.find(person.name)
-            assert own is not None
-            assert theirs is not None
-            wall = self.clock.wall()
-            prekey = other.agent._prekeys.current(wall).public
-            place = Whereabouts(ONIONS[other.name], theirs.token.token, prekey, int(wall), int(wall) + 86400)
-            person.book.found(own, keys[other.name], place)
+        """Alice and bob share a secret, and each found the other's record."""
+        secret, wall = SystemEntropy().token(32), self.clock.wall()
+        for person, other in ((self.alice, self.bob), (self.bob, self.alice)):
+            acquaint(person.book, other.name, other.agent._identity.public_key, secret, wall)
+        for person, other in ((self.alice, self.bob), (self.bob, self.alice)):
+            person.book.found(person.contact(other.name), other.whereabouts_for(person.name))
+            person.agent._tokens.wanted()
 
-    async def ring(self) -> tuple[ScriptedCall, ScriptedCall]:
-        """Alice dials, bob's phone rings."""
-        dialled = self.alice.dial("bob")
+    async def ring(self, offer: SessionDescription | None = None) -> tuple[ScriptedCall, ScriptedCall]:
+        """Alice dials (her phone offers `offer`), bob's phone rings."""
+        dialled = self.alice.dial("bob", offer)
         for _ in range(200):
             if self.bob.rung:
                 return dialled, self.bob.rung[-1]
@@ -418,12 +453,19 @@ class World:
         pytest.fail(f"no phone rings: {self.alice.told}")
 
     async def talk(self) -> tuple[ScriptedCall, ScriptedCall]:
-        """As `ring`; bob picks up, the lines meet."""
+        """As `ring`; bob picks up, the lines meet, and the voice is secured."""
         dialled, rung = await self.ring()
         self.bob.pick_up(rung)
-        await self.alice.wait("crossed")
-        await self.bob.wait("crossed")
+        for person in (self.alice, self.bob):
+            await person.wait("crossed")
+        for person in (self.alice, self.bob):
+            await person.wait("secured", len(person.events("crossed")))
         return dialled, rung
+
+    async def hang_up(self, person: Person, call: ScriptedCall) -> None:
+        """One of the two hangs up; until nothing is left of the call."""
+        person.agent._phone_event(HungUp(call.as_call))
+        await self.quiet()
 
     async def quiet(self) -> None:
         """Until no call is on and no line is up."""

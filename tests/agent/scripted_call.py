@@ -6,7 +6,7 @@ from typing import cast
 from relay.agent.commands import Tone
 from relay.agent.phone import PhoneCall
 from relay.rtp import HANG_UP_TONE, WAITING_TONE, RtpPacket, encode_tone
-from relay.sip.opus_offer import find_opus
+from relay.sip.opus_offer import find_voice
 from relay.sip.sdp import SessionDescription
 
 TONES = {Tone.WAITING: encode_tone(WAITING_TONE), Tone.FAREWELL: encode_tone(HANG_UP_TONE)}
@@ -76,4 +76,4 @@ class ScriptedCall:
         """Where the agent listens for this phone's voice."""
         session = self.offered or self.answered_with
         assert session is not None
-        return find_opus(session).port
+        return find_voice(session).port

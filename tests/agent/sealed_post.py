@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from relay.agent.sealed_dialog import SealedDialog
+from relay.agent.sealed_voice import SealedVoice
+from relay.agent.voice_security import End
 from relay.core import SystemEntropy
 from relay.forward_publish import Peer, Reply, seal_ring
-from relay.sip.opus_offer import neutral_offer
+from relay.sip.line_voice import NEUTRAL
 from tests.agent.people import ONIONS, World
 
 CODE = bytes(16)
@@ -26,13 +28,13 @@ def ring_from_alice(
     assert contact.whereabouts is not None
     uris = [f"sip:{person.address}.bayonne.alt" for person in (alice, bob)]
     dialog = SealedDialog(uris[0], uris[1], SystemEntropy())
-    offer = neutral_offer(address="192.0.2.1", port=9, session_id=1)
+    voice = SealedVoice(End.AGENT, NEUTRAL, (f"1.10 {1:064x}",))
     body, _ = seal_ring(
         alice.agent._identity,
         Peer(contact.public_key, contact.secret),
         contact.whereabouts.prekey,
-        sip(dialog.invite(offer, places, CODE, 28.0)),
-        reply or Reply(ONIONS["alice"], contact.token.token),
+        sip(dialog.invite(voice, places, CODE, 28.0)),
+        reply or Reply(ONIONS["alice"], alice.token_for("bob")),
         world.clock,
         SystemEntropy(),
     )
@@ -44,9 +46,7 @@ async def to_bob(world: World, body: bytes) -> None:
 
 
 def token_for_alice(world: World) -> str:
-    contact = world.bob.book.find("alice")
-    assert contact is not None
-    return contact.token.token
+    return world.bob.token_for("alice")
 
 
 def note_from_alice(world: World, sip: bytes) -> bytes:

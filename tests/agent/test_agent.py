@@ -1,15 +1,23 @@
 """The agent as a whole: starts, waits for Tor, stops in order, and says what keeps it from calling."""
 
 import asyncio
-import signal
 import socket
 from pathlib import Path
 
 import pytest
 
-from relay.agent import Agent, AgentSettings, StateDirectory
+from relay.agent import Agent, AgentSettings, PlainFiles
 from relay.agent.events import Value
-from relay.core import ConfigurationError, SeededEntropy, SystemClock, SystemEntropy, TransportUnavailable
+from relay.agent.prekeys import PREKEY_KEPT
+from relay.core import (
+    ConfigurationError,
+    PeerError,
+    SeededEntropy,
+    SystemClock,
+    SystemEntropy,
+    TransportUnavailable,
+)
+from relay.forward_publish import Prekey
 from relay.media_reflector import ReflectorKeys, ReflectorReference
 from relay.tor import TorClient
 
@@ -26,6 +34,10 @@ class Bench:
             reflectors=(REFERENCE,),
         )
         self.agent = Agent(self.settings, SystemClock(), SystemEntropy(), self.report)
+
+    async def run(self) -> None:
+        self.agent.build(PlainFiles(self.settings.directory))
+        await self.agent.run()
 
     def report(self, event: str, /, **fields: Value) -> None:
         self.told.append(event)
@@ -63,19 +75,41 @@ async def test_while_tor_starts_the_phone_is_served_and_a_stop_is_obeyed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TorClient, "launch", never)
-    task = asyncio.create_task(bench.agent.run())
+    task = asyncio.create_task(bench.run())
     await bench.until("starting")
     assert bench.told == ["softphone", "starting"]
     assert bench.agent._why_not() == "Tor is not running"
     assert bench.agent.tor_pid is None
     assert not bench.agent.busy
-    signal.raise_signal(signal.SIGTERM)
+    bench.agent.stop()
     await asyncio.wait_for(task, 5.0)
     await nobody_left()
     again = Bench(Path(bench.settings.state_directory), int(bench.settings.sip_listen.rpartition(":")[2]))
     again.agent.stop()
-    await asyncio.wait_for(again.agent.run(), 5.0)
+    await asyncio.wait_for(again.run(), 5.0)
     await nobody_left()
+
+
+async def test_the_next_run_knows_what_the_last_one_took_and_old_prekeys_go_at_the_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TorClient, "launch", never)
+    state = PlainFiles(Path(bench.settings.state_directory))
+    wall = SystemClock().wall()
+    state.write("prekey.0", Prekey.generate(SystemEntropy(), wall - PREKEY_KEPT - 60).to_bytes())
+    task = asyncio.create_task(bench.run())
+    await bench.until("starting")
+    assert state.read("prekey.0") is None
+    bench.agent._replays.check(bytes(32), b"a ring", wall, wall)
+    bench.agent.stop()
+    await asyncio.wait_for(task, 5.0)
+    again = Bench(state.path, int(bench.settings.sip_listen.rpartition(":")[2]))
+    again.agent.stop()
+    await asyncio.wait_for(again.run(), 5.0)
+    assert again.agent._correspondence._replays is again.agent._replays
+    with pytest.raises(PeerError, match="replayed"):
+        again.agent._replays.check(bytes(32), b"a ring", wall, wall)
+    again.agent._replays.check(bytes(32), b"another", wall, wall)
 
 
 async def test_a_tor_that_never_comes_up_ends_the_agent(
@@ -83,17 +117,8 @@ async def test_a_tor_that_never_comes_up_ends_the_agent(
 ) -> None:
     monkeypatch.setattr(TorClient, "launch", refuse)
     with pytest.raises(TransportUnavailable, match="install it"):
-        await asyncio.wait_for(bench.agent.run(), 5.0)
+        await asyncio.wait_for(bench.run(), 5.0)
     await nobody_left()
-
-
-async def test_a_second_agent_on_the_same_state_is_refused(bench: Bench, tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path)
-    state.prepare()
-    state.claim()
-    with pytest.raises(ConfigurationError, match="another agent"):
-        await bench.agent.run()
-    assert not bench.told
 
 
 async def test_a_taken_softphone_port_is_one_sentence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,14 +127,14 @@ async def test_a_taken_softphone_port_is_one_sentence(bench: Bench, monkeypatch:
         taken.bind(("127.0.0.1", int(bench.settings.sip_listen.rpartition(":")[2])))
         taken.listen()
         with pytest.raises(TransportUnavailable, match="sip_listen"):
-            await asyncio.wait_for(bench.agent.run(), 5.0)
+            await asyncio.wait_for(bench.run(), 5.0)
     await nobody_left()
 
 
 async def test_damaged_contacts_are_one_sentence(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "contacts.json").write_bytes(b"{")
     with pytest.raises(ConfigurationError, match="damaged"):
-        await bench.agent.run()
+        await bench.run()
 
 
 async def test_a_task_that_fails_is_logged_by_kind_alone(

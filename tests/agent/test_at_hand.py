@@ -147,3 +147,112 @@ async def test_it_waits_until_a_ticket_is_taken() -> None:
     assert not waiting.done()
     bench.hand.take()
     await asyncio.wait_for(waiting, 10.5)
+
+
+# What contact points say of it.
+
+
+@in_virtual_time
+async def test_news_from_contact_points_counts_at_once_and_asks_nobody() -> None:
+    bench = Bench()
+    await bench.refresh()
+    asked = len(bench.dialer.opened)
+    bench.changed.clear()
+    bench.hand.learn(bench.service.entry(1, addresses=[("127.0.0.9", 7219)]).descriptor)
+    assert bench.changed.is_set()
+    assert bench.hand.ready
+    descriptor, ticket = bench.hand.take()
+    assert descriptor.addresses == (("127.0.0.9", 7219),)
+    assert bench.service.office.find(ticket.id, CLOCK.monotonic()) is not None, "tickets stay good"
+    bench.hand.learn(bench.service.entry(2, draining=True).descriptor)
+    assert not bench.hand.ready
+    await asyncio.sleep(60.0)
+    assert len(bench.dialer.opened) == asked
+
+
+@in_virtual_time
+async def test_what_is_older_is_no_news_even_where_all_was_forgotten() -> None:
+    bench = Bench()
+    bench.hand.learn(bench.service.entry(3).descriptor)
+    for number in (3, 2, 0):
+        bench.hand.learn(bench.service.entry(number, draining=True).descriptor)
+    assert bench.hand.descriptor == bench.service.entry(3).descriptor
+    bench.hand.forget()
+    bench.hand.learn(bench.service.entry(3).descriptor)
+    assert bench.hand.descriptor is None, "the line did not open with that"
+    bench.hand.learn(bench.service.entry(4).descriptor)
+    assert bench.hand.descriptor is not None
+
+
+@in_virtual_time
+async def test_what_the_reflector_says_itself_stands_until_there_is_something_later() -> None:
+    bench = Bench()
+    bench.hand.learn(bench.service.entry(5, draining=True).descriptor)
+    await asyncio.sleep(SHUT_AGE)
+    await bench.refresh()
+    assert bench.hand.ready, "whatever a contact point said before"
+    bench.hand.learn(bench.service.entry(5, draining=True).descriptor)
+    assert bench.hand.ready
+
+
+@in_virtual_time
+async def test_a_descriptor_from_a_contact_point_spares_asking_and_only_as_long_as_its_date_says() -> None:
+    bench = Bench()
+    bench.hand.learn(bench.service.entry(hours=3).descriptor)
+    await bench.refresh()
+    assert bench.hand.ready
+    assert bench.service.descriptors == 0
+    await asyncio.sleep(DESCRIPTOR_AGE - 3 * 3600 - 60)
+    await bench.refresh()
+    assert bench.service.descriptors == 0
+    await asyncio.sleep(120)
+    await bench.refresh()
+    assert bench.service.descriptors == 1, "a contact point can keep news back, for hours, not for ever"
+
+
+@in_virtual_time
+async def test_news_while_a_ticket_is_on_its_way_loses_no_ticket() -> None:
+    bench = Bench()
+    refreshing = asyncio.create_task(bench.refresh())
+    await asyncio.sleep(0.15)
+    bench.hand.learn(bench.service.entry(1).descriptor)
+    await refreshing
+    assert len(bench.service.office) == TICKETS_AHEAD
+    taken = [bench.hand.take() for _ in range(TICKETS_AHEAD)]
+    assert {descriptor.valid_from for descriptor, _ in taken} == {
+        bench.service.entry(1).descriptor.valid_from
+    }
+
+
+@in_virtual_time
+async def test_tickets_for_other_keys_are_dropped() -> None:
+    bench, other = Bench(), Service("a" * 56)
+    await bench.refresh()
+    other.keys = type(other.keys)(1, bench.service.keys.identity, other.keys.static, other.keys.kem)
+    bench.hand.learn(other.entry(1).descriptor)
+    assert bench.hand.descriptor == other.entry(1).descriptor
+    with pytest.raises(TransportUnavailable):
+        bench.hand.take()
+
+
+@in_virtual_time
+async def test_another_place_is_taken_over() -> None:
+    bench = Bench()
+    bench.hand.learn(bench.service.entry(1, onion="b" * 56).descriptor)
+    assert bench.hand.reference.onion == "b" * 56
+
+
+@in_virtual_time
+async def test_the_backup_s_descriptor_comes_the_same_way_and_is_asked_for_when_it_is_old() -> None:
+    bench = Bench()
+    await bench.refresh()
+    bench.hand.learn_backup(bench.other.entry(hours=7).descriptor)
+    assert bench.hand.backup is None, "older than what would be fetched"
+    bench.hand.learn_backup(bench.other.entry(2).descriptor)
+    bench.hand.learn_backup(bench.other.entry(1).descriptor)
+    assert bench.hand.backup == bench.other.entry(2).descriptor
+    await bench.hand.refresh_backup(bench.other.reference, bench.dialer)
+    assert bench.other.descriptors == 0
+    await asyncio.sleep(DESCRIPTOR_AGE + 1)
+    await bench.hand.refresh_backup(bench.other.reference, bench.dialer)
+    assert bench.other.descriptors == 1

@@ -234,6 +234,24 @@ def test_a_lost_reflector_ends_the_call_for_the_phone_within_three_seconds() -> 
     assert lost_at + FAREWELL_SECONDS - 120.0 < 3.0
 
 
+def test_a_voice_that_is_not_secured_ends_the_call_here_and_there() -> None:
+    call = talking(Side.CALLER)
+    call.insecure("the voice could not be secured", 110.0)
+    assert drain(call) == [
+        Play(Tone.FAREWELL, 110.0 + FAREWELL_SECONDS),
+        ReleaseLine(119.0),
+        SendInCells("BYE"),
+    ]
+    call.bye_confirmed(110.3)
+    call.tick(110.3)
+    assert drain(call) == [Unkey()]
+    call.tick(110.0 + FAREWELL_SECONDS)
+    assert drain(call) == [HangUpPhone()]
+    assert (call.ended, call.reason) == (True, "the voice could not be secured")
+    call.insecure("again", 120.0)
+    assert drain(call) == []
+
+
 def test_a_silent_peer_ends_the_call() -> None:
     call = talking(Side.CALLER)
     call.heard(106.0)

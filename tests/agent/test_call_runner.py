@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from relay.agent.call import FAREWELL_SECONDS, PEER_SILENCE_SECONDS
 from relay.agent.call_runner import CallRunner
+from relay.agent.call_security import NOT_SECURED
 from relay.agent.commands import Tone
 from relay.agent.phone import Answered, HungUp, Reoffered
 from relay.core import PeerError, SeededEntropy, TransportUnavailable
+from relay.forward_publish import CallKeys
 from relay.rtp.cell import TICK
 from relay.sip.opus_offer import neutral_offer
 from tests.agent.people import Person, open_world
@@ -47,7 +49,9 @@ async def test_a_whole_call(tmp_path: Path) -> None:
         world.alice.agent._phone_event(HungUp(dialled.as_call))
         ended = await world.bob.wait("call-ended")
         assert ended.fields["reason"] == "hung up by the other side"
-        assert ended.fields["lost_cells"] == 0
+        # What came in a burst when the lines met, the reflector gives up, one in ten calls; it counts it.
+        given_up = sum(world.forwarding.counters()[name] for name in ("queue_trimmed", "queue_full"))
+        assert int(str(ended.fields["lost_cells"])) <= min(given_up, 2)
         assert int(str(ended.fields["cells_received"])) > 80
         assert ("hang up", 0) in rung.said
         assert len(world.alice.sent) + len(world.bob.sent) == 2, "ring and answer; the hang-up went in cells"
@@ -58,6 +62,29 @@ async def test_a_whole_call(tmp_path: Path) -> None:
             assert closed.at - opened.at >= 3.0, "a line lingers after its call"
         assert len(world.ever) == 2
         assert all(line.client.closed for line in world.ever)
+
+
+@in_virtual_time
+async def test_agents_that_are_not_in_the_same_call_hang_up_on_both_phones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody joined two calls, and passes on all that is in their cells."""
+    fresh = SeededEntropy("another secret in each")
+    monkeypatch.setattr(CallKeys, "auxsecret", lambda _: fresh.token(32))
+    async with open_world(tmp_path) as world:
+        dialled, rung = await world.ring()
+        world.bob.pick_up(rung)
+        reasons = set()
+        for person, call in ((world.alice, dialled), (world.bob, rung)):
+            told = await person.wait("voice-alarm")
+            assert (told.fields["kind"], told.fields["ends_call"]) == ("auxsecret_mismatch", True)
+            await person.wait("call-ended")
+            reasons.add(person.events("call-ended")[0].fields["reason"])
+            assert ("hang up", 0) in call.said
+            assert not person.events("secured")
+            assert not person.events("voice")
+        assert NOT_SECURED in reasons
+        await world.quiet()
 
 
 @in_virtual_time

@@ -9,17 +9,23 @@ import msgspec
 import pytest
 
 from relay.agent.calls import HEAD_START, MAX_CALLS
+from relay.agent.contact_file import Place
+from relay.agent.domain_pins import DomainPins
+from relay.agent.domains import Account, Found
 from relay.agent.meeting import NOTHING_IN_COMMON, Meeting
+from relay.agent.missed_calls import NOTED_AFTER
+from relay.agent.permissions import MINUTES_OF_A_DAY, minute_of_day
 from relay.agent.phone import Cancelled, HungUp, Refused, Ringing
 from relay.core import SystemEntropy
+from relay.identity import Identity
 from relay.media_reflector import LineClient
-from tests.agent.people import ONIONS, Person, open_world
+from tests.agent.people import ONIONS, Person, acquaint, open_world
 from tests.agent.virtual_time import in_virtual_time
 
 
 def untouched(person: Person) -> bool:
     """Whether nothing was sent, nor about to be."""
-    return not person.sent and not person.bound and not person.agent._tasks
+    return not person.sent and not person.waited and not person.agent._tasks
 
 
 # -- dialling ----------------------------------------------------------------------------------------------------
@@ -80,9 +86,7 @@ def test_without_tor_or_reflector_it_is_503_and_nothing_leaves(tmp_path: Path, w
 @in_virtual_time
 async def test_a_contact_not_heard_of_is_480(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        world.alice.book.invite(
-            "carol", (ONIONS["alice"],), world.alice.agent._identity.public_key, SystemEntropy()
-        )
+        acquaint(world.alice.book, "carol", bytes(32), bytes(32), world.clock.wall())
         call = world.alice.dial("carol")
         assert call.said == [("refuse", 480)]
         assert untouched(world.alice)
@@ -91,14 +95,73 @@ async def test_a_contact_not_heard_of_is_480(tmp_path: Path) -> None:
 @in_virtual_time
 async def test_a_contact_whose_record_expired_is_480(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        bob = world.alice.book.find("bob")
-        assert bob is not None
+        bob = world.alice.contact("bob")
         assert bob.whereabouts is not None
         old = msgspec.structs.replace(bob.whereabouts, expires=int(world.clock.wall()) - 1)
-        world.alice.book.found(bob, bob.public_key, old)
+        world.alice.book.found(bob, old)
         call = world.alice.dial("bob")
         assert call.said == [("refuse", 480)]
         assert untouched(world.alice)
+        await asyncio.sleep(NOTED_AFTER[1])
+        assert len(world.alice.contact("bob").tries) == 1, "bob hears of it when he is back"
+
+
+@in_virtual_time
+async def test_a_contact_that_one_blocked_oneself_is_480(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.alice.book.block("bob", SystemEntropy())
+        call = world.alice.dial("bob")
+        assert call.said == [("refuse", 480)]
+        assert untouched(world.alice)
+        assert world.alice.events("failed")[0].fields["reason"] == "you blocked bob"
+
+
+@in_virtual_time
+async def test_a_contact_whose_domain_names_somebody_else_is_403_and_nothing_leaves(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        bob = world.alice.contact("bob")
+        account = Account("bob", "example.org")
+        contacts = world.alice.book._book.contacts
+        contacts[contacts.index(bob)] = msgspec.structs.replace(bob, account=account.text)
+        pins = DomainPins(world.alice.state)
+        pins.note(Found(account, bob.public_key, ""), 0.0)
+        pins.note(Found(account, Identity.generate(SystemEntropy()).public_key, ""), 0.0)
+        call = world.alice.dial("bob")
+        assert call.said == [("refuse", 403)]
+        assert untouched(world.alice)
+        (failed,) = world.alice.events("failed")
+        assert "accept-change" in str(failed.fields["reason"])
+        pins.note(Found(account, bob.public_key, ""), 0.0)
+        call = world.alice.dial("bob")
+        await world.alice.wait("ring-sent")
+        assert call.said == [("progress", 180)]
+
+
+@in_virtual_time
+async def test_a_contact_point_that_does_not_take_the_ring_gives_way_to_the_next(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        bob = world.alice.contact("bob")
+        dead = Place("f" * 56, "g" * 52)
+        world.alice.book.found(bob, world.bob.whereabouts_for("alice", dead))
+        world.silent.add(dead.onion)
+        dialled = world.alice.dial("bob")
+        await world.alice.wait("ring-sent")
+        assert [onion for onion, _, _ in world.alice.sent] == [ONIONS["bob"]]
+        await asyncio.sleep(1.0)
+        assert len(world.bob.rung) == 1
+        asked = world.clock.monotonic()
+        world.alice.agent._phone_event(Cancelled(dialled.as_call))
+        await world.bob.wait("call-ended")
+        assert world.clock.monotonic() - asked < 1.0, "the CANCEL goes to where the ring was taken, at once"
+
+
+@in_virtual_time
+async def test_a_ring_waits_for_a_token_of_ours_to_be_bound(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.alice.unbound = True
+        await world.ring()
+        assert world.alice.waited == 1
+        await world.alice.calls.stop(3.0)
 
 
 @in_virtual_time
@@ -361,6 +424,76 @@ async def test_a_reflector_that_was_not_offered_is_never_used(tmp_path: Path) ->
         assert not world.alice.events("line-opening")
         assert world.alice.calls._runners == [] or not world.alice.calls.any
         await world.quiet()
+
+
+# -- permissions -------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_outside_its_hours_a_ring_is_as_if_nobody_were_there(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        now = minute_of_day(world.clock.wall())
+        hours = (now + 60) % MINUTES_OF_A_DAY, (now + 120) % MINUTES_OF_A_DAY
+        world.bob.book.set_hours("alice", hours)
+        dialled = world.alice.dial("bob")
+        await world.alice.wait("call-ended")
+        assert dialled.said == [("progress", 180), ("refuse", 480)]
+        assert world.alice.events("call-ended")[0].fields["reason"] == "no answer"
+        assert not world.bob.rung
+        assert not world.bob.sent, "not even a word"
+        assert [told.name for told in world.bob.told] == ["out-of-hours"]
+        await asyncio.sleep(NOTED_AFTER[1])
+        assert len(world.bob.contact("alice").missed) == 1
+        world.bob.book.set_hours("alice", None)
+        await world.ring()
+        await world.alice.calls.stop(3.0)
+
+
+@in_virtual_time
+async def test_a_blocked_contact_rings_nobody_and_hears_nothing(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.bob.book.block("alice", SystemEntropy())
+        dialled = world.alice.dial("bob")
+        await world.alice.wait("call-ended")
+        assert dialled.said == [("progress", 180), ("refuse", 480)]
+        assert not world.bob.rung
+        assert not world.bob.sent
+        assert not world.bob.told
+
+
+# -- missed calls ------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_ring_that_nobody_answered_is_to_be_told_and_once_two_spoke_no_more(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        dialled, _ = await world.ring()
+        await world.alice.wait("call-ended")
+        await asyncio.sleep(NOTED_AFTER[1])
+        assert len(world.alice.contact("bob").tries) == 1
+        assert len(world.bob.contact("alice").missed) == 1, "its phone rang, and nobody took it"
+        world.bob.rung.clear()
+        await world.talk()
+        await asyncio.sleep(NOTED_AFTER[1])
+        assert not world.alice.contact("bob").tries
+        await world.alice.calls.stop(3.0)
+        await world.quiet()
+        assert dialled.said
+
+
+@pytest.mark.parametrize("status", [486, 603])
+def test_a_call_that_was_answered_with_no_was_heard(tmp_path: Path, status: int) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        async with open_world(tmp_path) as world:
+            _, rung = await world.ring()
+            world.bob.agent._phone_event(Refused(rung.as_call, status))
+            await world.alice.wait("call-ended")
+            await asyncio.sleep(NOTED_AFTER[1])
+            assert not world.alice.contact("bob").tries
+            assert len(world.bob.contact("alice").missed) == (status == 486)
+
+    scenario()
 
 
 # -- the agent stops ---------------------------------------------------------------------------------------------

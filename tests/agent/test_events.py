@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from relay.agent.events import _PROSE, JsonReporter, ProseReporter
 from relay.agent.phone import HungUp
 from relay.core import ManualClock
@@ -21,6 +23,26 @@ def test_an_event_without_a_sentence_is_not_prose() -> None:
     lines: list[str] = []
     ProseReporter(lines.append)("softphone", user="me", server="x")
     assert lines == []
+
+
+@pytest.mark.parametrize("event", ["domain-changed", "domain-withdrew", "domain-again"])
+def test_what_domains_change_is_said_with_the_contact_or_the_account(event: str) -> None:
+    lines: list[str] = []
+    ProseReporter(lines.append)(event, contact="alice", account="alice@example.org")
+    (line,) = lines
+    assert "alice@example.org" in line
+    assert "{" not in line
+
+
+def test_alarms_are_red_where_a_terminal_can_and_nothing_else_is() -> None:
+    for colour in (False, True):
+        lines: list[str] = []
+        prose = ProseReporter(lines.append, colour=colour)
+        prose("voice-alarm", contact="bob", why="somebody else")
+        prose("ringing")
+        assert lines[0].startswith("\x1b[1;31mALARM: bob" if colour else "ALARM: bob")
+        assert lines[0].endswith("\x1b[0m") is colour
+        assert lines[1] == "your phone rings"
 
 
 @in_virtual_time

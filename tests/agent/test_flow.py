@@ -7,26 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from relay.agent.directory import Directory
-from relay.agent.flow import FlowClient, FlowTimes, MessageSender
+from relay.agent.circuits import MessageSender
+from relay.agent.flow import FlowClient, FlowTimes
 from relay.agent.flow_session import FlowSession
-from relay.core import ManualClock, MisuseError, PeerError, SeededEntropy, SystemEntropy, TransportUnavailable
-from relay.forward_publish import (
-    PERIOD,
-    SEALED_SIZE,
-    ContactRecord,
-    Peer,
-    Prekey,
-    ReachableAt,
-    Role,
-    StoredRecord,
-    TokenKey,
-    current_period,
-    lookup_periods,
-    record_key,
-    seal_record,
+from relay.core import (
+    ManualClock,
+    MisuseError,
+    PeerError,
+    SeededEntropy,
+    SystemClock,
+    SystemEntropy,
+    TransportUnavailable,
 )
-from relay.identity import Identity
+from relay.forward_publish import SEALED_SIZE, TokenKey
 from relay.node.contact_point import ContactPointNode, ContactPointSettings
 from relay.sip import MessageStream, Request, Response
 from relay.tor import OnionKey, OnionService, TorSettings
@@ -114,15 +107,17 @@ def keys(count: int) -> list[TokenKey]:
 
 async def test_messages_come_down_for_every_token(tor: LoopbackTor) -> None:
     inbox, tokens = Inbox(), keys(8)
-    flow = FlowClient(tor, ONION, tokens, SystemEntropy(), inbox, times=QUICK)
+    flow = FlowClient(tor, ONION, tokens, SystemClock(), SystemEntropy(), inbox, times=QUICK)
     assert not flow.connected
     flow.start()
     try:
         await flow.wait_connected(_UNTIL)
         for key in (tokens[0], tokens[7]):
-            await flow.send(ONION, key.token, BODY)
+            await MessageSender(tor, SystemEntropy()).send(ONION, key.token, BODY)
             assert await inbox.next() == (key.token, BODY)
-        await flow.send(ONION, keys(1)[0].token, BODY)  # nobody has it; the sender cannot tell
+        await MessageSender(tor, SystemEntropy()).send(
+            ONION, keys(1)[0].token, BODY
+        )  # nobody has it; the sender cannot tell
         with pytest.raises(MisuseError):
             flow.add_token(keys(1)[0])
     finally:
@@ -130,25 +125,31 @@ async def test_messages_come_down_for_every_token(tor: LoopbackTor) -> None:
     assert not flow.connected
 
 
-async def test_every_target_has_a_circuit_of_its_own_and_the_flow_another(tor: LoopbackTor) -> None:
-    first, second = keys(2)
-    flow = FlowClient(tor, ONION, [first], SystemEntropy(), Inbox(), times=QUICK)
+async def test_the_flow_has_a_circuit_of_its_own_that_names_nobody(tor: LoopbackTor) -> None:
+    (key,) = keys(1)
+    flow = FlowClient(tor, ONION, [key], SystemClock(), SystemEntropy(), Inbox(), times=QUICK)
     flow.start()
     try:
         await flow.wait_connected(_UNTIL)
-        for key in (first, first, second):
-            await flow.send(ONION, key.token, BODY)
+        await MessageSender(tor, SystemEntropy()).send(ONION, key.token, BODY)
     finally:
         await flow.close()
-    flow_label, one, again, other = tor.isolations
-    assert one == again
-    assert len({flow_label, one, other}) == 3
-    assert not any(key.token[:8] in label for key in (first, second) for label in tor.isolations)
+    assert len(set(tor.isolations)) == 2
+    assert not any(key.token[:8] in label for label in tor.isolations)
 
 
 async def test_a_lost_flow_comes_back_with_its_tokens(tor: LoopbackTor) -> None:
     inbox, changes, (key,) = Inbox(), list[bool](), keys(1)
-    flow = FlowClient(tor, ONION, [key], SystemEntropy(), inbox, on_change=changes.append, times=QUICK)
+    flow = FlowClient(
+        tor,
+        ONION,
+        [key],
+        SystemClock(),
+        SystemEntropy(),
+        inbox,
+        on_change=lambda: changes.append(flow.bound == {key.token}),
+        times=QUICK,
+    )
     tor.cut = True
     flow.start()
     try:
@@ -158,7 +159,7 @@ async def test_a_lost_flow_comes_back_with_its_tokens(tor: LoopbackTor) -> None:
         await flow.wait_connected(_UNTIL)
         tor.lose_everything()
         await until(lambda: changes == [True, False, True])
-        await flow.send(ONION, key.token, BODY)
+        await MessageSender(tor, SystemEntropy()).send(ONION, key.token, BODY)
         assert await inbox.next() == (key.token, BODY)
     finally:
         await flow.close()
@@ -169,7 +170,7 @@ async def test_a_lost_flow_comes_back_with_its_tokens(tor: LoopbackTor) -> None:
 
 async def test_a_flow_that_waits_can_be_hurried(tor: LoopbackTor) -> None:
     patient = replace(QUICK, first_backoff=1000.0, most_backoff=1000.0)
-    flow = FlowClient(tor, ONION, keys(1), SystemEntropy(), Inbox(), times=patient)
+    flow = FlowClient(tor, ONION, keys(1), SystemClock(), SystemEntropy(), Inbox(), times=patient)
     tor.cut = True
     flow.start()
     try:
@@ -183,18 +184,18 @@ async def test_a_flow_that_waits_can_be_hurried(tor: LoopbackTor) -> None:
 
 async def test_tokens_come_and_go_on_a_flow_that_is_up(tor: LoopbackTor) -> None:
     inbox, (first, second) = Inbox(), keys(2)
-    flow = FlowClient(tor, ONION, [first], SystemEntropy(), inbox, times=QUICK)
+    flow = FlowClient(tor, ONION, [first], SystemClock(), SystemEntropy(), inbox, times=QUICK)
     flow.start()
     try:
         await flow.wait_connected(_UNTIL)
         flow.add_token(second)
         assert not flow.connected
         await flow.wait_connected(_UNTIL)
-        await flow.send(ONION, second.token, BODY)
+        await MessageSender(tor, SystemEntropy()).send(ONION, second.token, BODY)
         assert await inbox.next() == (second.token, BODY)
         flow.remove_token(first.token)
-        await flow.send(ONION, first.token, BODY)
-        await flow.send(ONION, second.token, BODY)
+        await MessageSender(tor, SystemEntropy()).send(ONION, first.token, BODY)
+        await MessageSender(tor, SystemEntropy()).send(ONION, second.token, BODY)
         assert await inbox.next() == (second.token, BODY)
         assert flow.tokens == {second.token}
     finally:
@@ -210,12 +211,12 @@ async def test_a_failing_handler_does_not_end_the_flow(tor: LoopbackTor) -> None
             raise error
         inbox(token, body)
 
-    flow = FlowClient(tor, ONION, [key], SystemEntropy(), handler, times=QUICK)
+    flow = FlowClient(tor, ONION, [key], SystemClock(), SystemEntropy(), handler, times=QUICK)
     flow.start()
     try:
         await flow.wait_connected(_UNTIL)
         for _ in range(3):
-            await flow.send(ONION, key.token, BODY)
+            await MessageSender(tor, SystemEntropy()).send(ONION, key.token, BODY)
         assert await inbox.next() == (key.token, BODY)
         assert flow.connected
     finally:
@@ -254,17 +255,16 @@ class SilentTor:
 @pytest.mark.parametrize("says", [b"", b"garbage\r\n\r\n", b"SIP/2.0 202 Accepted\r\n\r\n"])
 async def test_a_contact_point_that_talks_nonsense_is_unavailable(says: bytes) -> None:
     async with SilentTor(says) as tor:
-        sender = MessageSender(tor, SystemEntropy(), replace(QUICK, answer=0.2))
+        sender = MessageSender(tor, SystemEntropy(), answer=0.2)
         with pytest.raises(TransportUnavailable):
             await sender.send(ONION, keys(1)[0].token, BODY)
-        directory = Directory(tor, SystemEntropy(), timeout=0.2)
-        with pytest.raises(TransportUnavailable):
-            await directory.fetch(ONION, bytes(32))
 
 
 async def test_a_contact_point_that_never_binds_is_left_and_tried_again() -> None:
     async with SilentTor(b"") as tor:
-        flow = FlowClient(tor, ONION, keys(1), SystemEntropy(), Inbox(), times=replace(QUICK, answer=0.05))
+        flow = FlowClient(
+            tor, ONION, keys(1), SystemClock(), SystemEntropy(), Inbox(), times=replace(QUICK, answer=0.05)
+        )
         flow.start()
         try:
             await until(lambda: tor.connections >= 3)
@@ -274,7 +274,13 @@ async def test_a_contact_point_that_never_binds_is_left_and_tried_again() -> Non
 
 async def test_a_ping_without_an_answer_ends_the_connection(tor: LoopbackTor) -> None:
     flow = FlowClient(
-        tor, ONION, keys(1), SystemEntropy(), Inbox(), times=replace(QUICK, ping=0.1, answer=0.2)
+        tor,
+        ONION,
+        keys(1),
+        SystemClock(),
+        SystemEntropy(),
+        Inbox(),
+        times=replace(QUICK, ping=0.1, answer=0.2),
     )
     flow.start()
     try:
@@ -308,49 +314,96 @@ def test_a_session_survives_answers_it_did_not_ask_for() -> None:
     session = FlowSession(ONION, SeededEntropy(1))
     (message,) = MessageStream().receive(session.register(TokenKey.generate(SeededEntropy(2))))
     assert isinstance(message, Request)
-
-    def answer(status: int, challenge: str = "") -> bytes:
-        response = Response(status, "", message.headers.copy())
-        if challenge:
-            response.headers.add("WWW-Authenticate", challenge)
-        return response.to_bytes()
-
     with pytest.raises(PeerError):
-        session.receive(answer(401, 'Digest realm="x"'))
-    assert session.receive(answer(100)) == b""
-    assert session.receive(answer(403)) == b""
-    assert session.receive(answer(200)) == b""  # too late: that registration is over
+        session.receive(answer(message, 401, 'Digest realm="x"'), 0.0)
+    assert session.receive(answer(message, 100), 0.0) == b""
+    assert session.receive(answer(message, 403), 0.0) == b""
+    assert session.receive(answer(message, 200), 0.0) == b""  # too late: that registration is over
     assert (len(session.bound), len(session.refused)) == (0, 1)
     wrong_size = Request("MESSAGE", f"sip:t@{ONION}.onion", message.headers.copy(), bytes(SEALED_SIZE - 1))
     wrong_size.headers.set("CSeq", "1 MESSAGE")
-    assert session.receive(wrong_size.to_bytes()).startswith(b"SIP/2.0 200")
+    assert session.receive(wrong_size.to_bytes(), 0.0).startswith(b"SIP/2.0 200")
     assert session.messages == []
 
 
-async def test_records_are_put_and_found_by_bucket(tor: LoopbackTor) -> None:
-    entropy, now = SystemEntropy(), ManualClock().wall()
-    alice, bob, secret = Identity.generate(entropy), Identity.generate(entropy), entropy.token(32)
-    directory = Directory(tor, entropy, timeout=_UNTIL)
+def answer(request: Request, status: int, challenge: str = "") -> bytes:
+    response = Response(status, "", request.headers.copy())
+    if challenge:
+        response.headers.add("WWW-Authenticate", challenge)
+    return response.to_bytes()
 
-    def stored(revision: int) -> StoredRecord:
-        record = ContactRecord(
-            alice.public_key,
-            (ReachableAt(ONION, TokenKey.generate(entropy).token),),
-            Prekey.generate(entropy, now).public,
-            revision,
-            int(now) + PERIOD,
-        )
-        peer = Peer(bob.public_key, secret)
-        return seal_record(record, alice, peer, Role.INVITEE, current_period(now), entropy)
 
-    wanted = [record_key(secret, Role.INVITEE, period) for period in lookup_periods(now)]
-    assert await directory.fetch_any(ONION, wanted) == []
-    newer = stored(2)
-    assert await directory.put(ONION, newer)
-    assert not await directory.put(ONION, stored(1))
-    assert await directory.fetch_any(ONION, wanted) == [newer]
-    assert await directory.fetch(ONION, wanted[0]) == [newer]
-    assert await directory.fetch(ONION, wanted[1]) == []
-    assert len(set(tor.isolations)) == len(tor.isolations) == 6
-    with pytest.raises(TransportUnavailable):
-        await directory.fetch("c" * 56, wanted[0])
+def requests(data: bytes) -> list[Request]:
+    return [message for message in MessageStream().receive(data) if isinstance(message, Request)]
+
+
+def test_every_token_is_registered_again_at_a_moment_of_its_own() -> None:
+    session = FlowSession(ONION, SeededEntropy(3))
+    tokens = keys(8)
+    for key in tokens:
+        session.receive(answer(requests(session.register(key))[0], 200), 100.0)
+    moments = dict[str, float]()
+    while session.deadline is not None and len(moments) < len(tokens):
+        now = session.deadline
+        assert session.tick(now - 0.001) == b""
+        for again in requests(session.tick(now)):
+            moments[again.to.sip_uri.user or ""] = now
+            assert session.receive(answer(again, 200), now) == b""
+    assert moments.keys() == session.bound == {key.token for key in tokens}
+    assert all(100.0 + 1800.0 <= moment < 100.0 + 3240.0 for moment in moments.values())
+    assert len(set(moments.values())) == len(tokens)
+    assert max(moments.values()) - min(moments.values()) > 300.0
+    assert session.deadline is not None
+    assert session.deadline > 100.0 + 3240.0, "and so on"
+
+
+def test_a_token_taken_off_in_the_midst_of_its_registration_does_not_stay() -> None:
+    session, (key,) = FlowSession(ONION, SeededEntropy(4)), keys(1)
+    (first,) = requests(session.register(key))
+    (off,) = requests(session.remove(key.token))
+    assert off.headers.get("Expires") == "0"
+    assert session.receive(answer(off, 200), 0.0) == b""
+    (off,) = requests(session.receive(answer(first, 200), 0.0))
+    assert off.headers.get("Expires") == "0"
+    (again,) = requests(session.register(key))
+    assert session.receive(answer(again, 200), 0.0) == b""
+    (again,) = requests(session.receive(answer(off, 200), 0.0))  # it was wanted again before that came
+    assert again.headers.get("Expires") == "3600"
+    assert session.receive(answer(again, 200), 0.0) == b""
+    assert session.bound == {key.token}
+    assert session.remove("x" * 52) == b""
+
+
+async def test_a_flow_refreshes_what_is_due(tor: LoopbackTor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.agent.flow_session.refresh_after", lambda entropy, expires: 0.05)
+    asked = list[str]()
+    begin = FlowSession._begin
+
+    def noting(session: FlowSession, key: TokenKey, expires: int) -> bytes:
+        asked.append(key.token)
+        return begin(session, key, expires)
+
+    monkeypatch.setattr(FlowSession, "_begin", noting)
+    (key,) = keys(1)
+    flow = FlowClient(tor, ONION, [key], SystemClock(), SystemEntropy(), Inbox(), times=QUICK)
+    flow.start()
+    try:
+        await until(lambda: len(asked) >= 4)
+        assert flow.connected
+    finally:
+        await flow.close()
+    assert set(asked) == {key.token}
+
+
+async def test_a_flow_starts_when_it_is_told_to(tor: LoopbackTor) -> None:
+    flow = FlowClient(tor, ONION, keys(1), SystemClock(), SystemEntropy(), Inbox(), times=QUICK)
+    assert not flow.started
+    flow.start(1000.0)
+    try:
+        await asyncio.sleep(0.05)
+        assert flow.started
+        assert tor.isolations == []
+        flow.hurry(0.05)
+        await flow.wait_connected(_UNTIL)
+    finally:
+        await flow.close()

@@ -5,13 +5,26 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.agent.guards import DAY, GUARDS, LONGEST_DAYS, MISSED_DAYS, SHORTEST_DAYS, Guard, Guards
-from relay.core import SeededEntropy
+from relay.agent.guards import (
+    DAY,
+    GUARDS,
+    LONGEST_DAYS,
+    MISSED_DAYS,
+    SHORTEST_DAYS,
+    Guard,
+    Guards,
+    keep_guards,
+    kept_guards,
+)
+from relay.agent.kept import PlainFiles
+from relay.core import ConfigurationError, SeededEntropy
 
 WALL = 1_800_000_000 // DAY * DAY + 40_000.0
 
@@ -72,10 +85,11 @@ def test_a_draw_that_prefers_low_occupancy_is_caught_by_the_same_test() -> None:
     assert unevenness(draw_that_believes_claims) > 2 * CHI_SQUARE_LIMIT
 
 
-class _Scripted:
+class _Scripted(SeededEntropy):
     """Entropy that takes the next of all possible choices, so that every path is walked once."""
 
     def __init__(self, choices: Sequence[int]) -> None:
+        super().__init__("scripted")
         self._choices = list(choices)
         self.bounds: list[int] = []
 
@@ -89,7 +103,7 @@ def test_the_paths_of_the_draw_are_counted_exactly() -> None:
     ordered = Counter[tuple[bytes, ...]]()
     for choices in itertools.product(range(6), range(5), range(4)):
         entropy = _Scripted(choices)
-        guards = Guards((), entropy)  # type: ignore[arg-type]
+        guards = Guards((), entropy)
         guards.choose(ACCEPTED, WALL)
         assert [bound for bound in entropy.bounds if bound <= 6] == [6, 5, 4]
         ordered[guards.identities] += 1
@@ -270,3 +284,28 @@ def test_whatever_happens_there_are_at_most_three_all_accepted_none_twice(
             getattr(guards, what)(guards.identities[which % len(guards.kept)], wall)
         assert len(set(guards.identities)) == len(guards.kept) <= GUARDS
         assert all(isinstance(guard, Guard) for guard in guards.kept)
+
+
+# -- kept --------------------------------------------------------------------------------------------------------
+
+GUARD = Guard(bytes(range(32)), 86400 * 20000, 86400 * 20120, 86400 * 20000)
+
+
+def test_guards_stay(tmp_path: Path) -> None:
+    state = PlainFiles(tmp_path)
+    assert kept_guards(state) == ()
+    kept = (GUARD, msgspec.structs.replace(GUARD, identity=bytes(32), missed=3, missed_on=86400 * 20100))
+    keep_guards(state, kept)
+    assert kept_guards(PlainFiles(tmp_path)) == kept
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"\xff", b'{"guards": [{"identity": "AA=="}]}', b'{"guards": 3}', b'{"guard\xff": 3}'],
+)
+def test_damaged_guards_are_not_passed_over_for_new_ones(tmp_path: Path, content: bytes) -> None:
+    state = PlainFiles(tmp_path)
+    state.write("guards.json", content)
+    with pytest.raises(ConfigurationError, match=r"guards.json in the state directory is damaged"):
+        kept_guards(state)
+    assert state.read("guards.json") == content

@@ -226,6 +226,13 @@ def line_to(echo: Echo, address: tuple[str, int], events: list[LineEvent], local
     )
 
 
+async def _until(true: Callable[[], bool]) -> None:
+    """As long as a busy machine takes."""
+    async with asyncio.timeout(10.0):
+        while not true():  # noqa: ASYNC110 - no event to wait for
+            await asyncio.sleep(0.02)
+
+
 async def test_a_line_follows_this_machine_to_another_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,8 +241,7 @@ async def test_a_line_follows_this_machine_to_another_address(
     async with reflecting(tmp_path) as (echo, address):
         line = line_to(echo, address, events)
         task = asyncio.create_task(line.run())
-        await asyncio.sleep(0.6)
-        assert line.client.opened
+        await _until(lambda: line.client.opened)
         slot = line._pace.slot
         monkeypatch.setattr("relay.agent.line.source_address", lambda reflector: "127.0.0.2")
         await asyncio.sleep(0.3)
@@ -248,8 +254,9 @@ async def test_a_line_follows_this_machine_to_another_address(
                 send(cell, destination)
 
         monkeypatch.setattr(echo.transport, "sendto", sendto, raising=False)
-        await asyncio.sleep(1.6)
-        assert line.client.counters["moves"] == 1
+        await _until(lambda: line.client.counters["moves"] == 1)
+        await _until(lambda: any(source == "127.0.0.2" for _, source in echo.sources))
+        await asyncio.sleep(0.2)
         assert not line.client.lost
         assert line._pace.slot != slot
         moved = next(at for at, source in echo.sources if source == "127.0.0.2")

@@ -8,9 +8,10 @@ import pytest
 
 from relay.agent.call import PEER_SILENCE_SECONDS
 from relay.agent.call_runner import CallRunner
+from relay.agent.line_keeper import MOST_TRIES
 from relay.agent.phone import HungUp
 from relay.core import TransportUnavailable
-from relay.media_reflector import Descriptor, LineClient, Ticket
+from relay.media_reflector import Descriptor, JoinRefused, LineClient, Ticket
 from relay.rtp.cell import TICK
 from tests.agent.people import MemoryLine, Person, Site, World, open_world
 from tests.agent.scripted_call import VOICE, ScriptedCall
@@ -116,7 +117,8 @@ async def test_the_two_ends_move_at_times_of_their_own_and_the_old_lines_keep_th
         await asyncio.sleep(MOVED)
         assert [line.cells - cells for line, cells in zip(old, before, strict=True)] == [250, 250]
         first, second = (person.events("line-moving")[0].at for person in world.people.values())
-        assert abs(first - second) > 0.05
+        # In virtual time, what one cause sets off at both ends happens at one moment.
+        assert abs(first - second) > 0.001
         await asyncio.sleep(SETTLED - MOVED)
         assert not set(old) & set(world.lines)
         await end(world, calls)
@@ -345,27 +347,103 @@ async def test_a_reflector_that_died_before_any_line_opened_is_passed_over(tmp_p
         await end(world, calls)
 
 
+def recorded(patch: pytest.MonkeyPatch) -> list[tuple[bytes | None, bytes | None]]:
+    """(join code, over which trunk) of every line that is opened from now on."""
+    asked: list[tuple[bytes | None, bytes | None]] = []
+
+    class Recorded(LineClient):
+        def __init__(
+            self,
+            *arguments: object,
+            join_code: bytes | None = None,
+            via: bytes | None = None,
+            **named: object,
+        ) -> None:
+            asked.append((join_code, via))
+            super().__init__(*arguments, join_code=join_code, via=via, **named)  # type: ignore[arg-type]
+
+    patch.setattr("relay.agent.line_keeper.LineClient", Recorded)
+    return asked
+
+
 @in_virtual_time
-async def test_over_a_trunk_a_line_moves_alone(tmp_path: Path) -> None:
+async def test_over_a_trunk_who_moved_comes_to_where_the_other_one_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_world(tmp_path) as world:
-        world.add_backup()
+        backup = world.add_backup()
         await talk_long(world)
-        asked: list[bytes | None] = []
-
-        class Recorded(LineClient):
-            def __init__(self, *arguments: object, join_code: bytes | None = None, **named: object) -> None:
-                asked.append(join_code)
-                super().__init__(*arguments, join_code=join_code, **named)  # type: ignore[arg-type]
-
-        patch = pytest.MonkeyPatch()
-        patch.setattr("relay.agent.line_keeper.LineClient", Recorded)
-        for person in world.people.values():
-            runner_of(person).line.over_trunk = True
+        keyed = runner_of(world.alice).voice.keyed
+        assert keyed is not None
+        asked = recorded(monkeypatch)
+        elsewhere = bytes(range(32))
+        there = backup.descriptor.identity
+        for person, other_end in ((world.alice, elsewhere), (world.bob, there)):
+            runner_of(person).line.other_end = other_end
         world.site.gone = True
         for person in world.people.values():
             await person.wait("line-moved")
-        patch.undo()
-        assert asked == [None] * 4, "at the same reflector and at its backup, and nobody to meet there"
+        assert sorted(asked, key=str) == sorted(
+            [
+                (keyed.join_code(elsewhere), elsewhere),
+                (keyed.join_code(elsewhere), elsewhere),
+                (keyed.join_code(there), there),
+                # The backup is the very reflector at which the other line is.
+                (keyed.join_code(there), None),
+            ],
+            key=str,
+        )
+        await world.quiet()
+
+
+@in_virtual_time
+async def test_when_the_trunk_breaks_a_line_waits_where_it_is_for_the_other_one(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        calls = await talk_long(world)
+        site = world.site
+        for person in world.people.values():
+            # Both are at one reflector here, and each believes that the other one is not.
+            runner_of(person).line.other_end = bytes(range(32))
+        for line in list(site.reflector._lines.values()):
+            site.reflector._crossings.leave(line)
+        for person in world.people.values():
+            keeper = runner_of(person).line._keeper
+            assert keeper is not None
+            keeper._event(0, JoinRefused("the trunk broke", 30))
+        await world.alice.wait("trunk-broke")
+        await asyncio.sleep(1.0)
+        assert crossed(site) == 1
+        await hear(world, calls, 1)
+        await end(world, calls)
+
+
+@in_virtual_time
+async def test_a_line_that_was_never_crossed_over_its_trunk_does_not_wait(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await talk_long(world)
+        keeper = runner_of(world.alice).line._keeper
+        assert keeper is not None
+        runner_of(world.alice).line.other_end = bytes(range(32))
+        keeper._was_crossed = False
+        keeper._event(0, JoinRefused("no slot is free", 30))
+        assert (await world.alice.wait("call-ended")).fields["reason"] == "no slot is free"
+        await world.quiet()
+
+
+@in_virtual_time
+async def test_a_line_that_moved_asks_for_its_trunk_a_few_times(tmp_path: Path) -> None:
+    """The reflectors of this world keep none: the call ends, and says why."""
+    async with open_world(tmp_path) as world:
+        world.add_backup()
+        await talk_long(world)
+        for person in world.people.values():
+            runner_of(person).line.other_end = bytes(range(32))
+        world.site.gone = True
+        for person in world.people.values():
+            ended = await person.wait("call-ended")
+            assert ended.fields["reason"]
+        refused = world.sites[1].reflector.counts()["joins_refused"]
+        assert 2 <= refused <= 2 * (MOST_TRIES + 1)
         await world.quiet()
 
 

@@ -25,6 +25,10 @@ class FakeTor:
         self.opened.append((onion, port, isolation))
         return "reader", "writer"
 
+    async def open_host(self, host: str, port: int, *, isolation: str) -> Any:
+        self.opened.append((host, port, isolation))
+        return "reader", "writer"
+
     async def wait_lost(self) -> str:
         return await self.lost
 
@@ -93,6 +97,8 @@ def test_a_loss_is_told_at_once_and_mended_with_patience(monkeypatch: pytest.Mon
         bench.tors[0].die()
         with pytest.raises(TransportUnavailable, match="rather than go around it"):
             await bench.network.open("a" * 56, 80, isolation="x")
+        with pytest.raises(TransportUnavailable, match="the lookup fails rather than go around it"):
+            await bench.network.open_host("example.org", 443, isolation="x")
         await asyncio.sleep(0.1)
         assert bench.told == ["tor-lost", "lost: the tor process ended, closed: False"], (
             "before anything slow"
@@ -103,6 +109,8 @@ def test_a_loss_is_told_at_once_and_mended_with_patience(monkeypatch: pytest.Mon
         assert bench.told[2:] == ["tor-back", "back"]
         assert bench.tors[0].closed
         assert len(bench.tors[0].opened) == 1
+        assert await bench.network.open_host("example.org", 443, isolation="y")
+        assert bench.tors[1].opened == [("example.org", 443, "y")]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert bench.tors[1].closed

@@ -7,6 +7,7 @@ import pytest
 from relay.agent.commands import Tone
 from relay.agent.phone_leg import MOST_PIPS, PhoneLeg, countdown, encoded_pips
 from relay.core import SeededEntropy, TransportUnavailable
+from relay.rtp import PhoneFormat
 from relay.rtp.cell import TICK
 from tests.agent.scripted_call import TONES, VOICE, Microphone
 from tests.agent.virtual_time import LoopClock, in_virtual_time
@@ -14,7 +15,7 @@ from tests.agent.virtual_time import LoopClock, in_virtual_time
 
 async def leg_and_phone() -> tuple[PhoneLeg, int, list[bytes], Microphone]:
     said: list[bytes] = []
-    leg = PhoneLeg(SeededEntropy(1), LoopClock(), TONES, said.append)
+    leg = PhoneLeg(SeededEntropy(1), LoopClock(), TONES, lambda one: said.append(one.data))
     port = await leg.open("127.0.0.1")
     phone = Microphone()
     loop = asyncio.get_running_loop()
@@ -42,7 +43,7 @@ async def test_nothing_is_taken_before_the_phone_said_where_it_is() -> None:
 @in_virtual_time
 async def test_a_phone_that_names_another_address_is_still_served_here() -> None:
     leg, port, said, phone = await leg_and_phone()
-    leg.connect("192.0.2.1", phone.port, 107)
+    leg.connect("192.0.2.1", phone.port, PhoneFormat(107))
     phone.say(VOICE, port, 107)
     await asyncio.sleep(0.1)
     leg.hear(said[0])
@@ -55,7 +56,7 @@ async def test_a_phone_that_names_another_address_is_still_served_here() -> None
 @in_virtual_time
 async def test_what_it_hears_follows_where_it_speaks_from() -> None:
     leg, port, said, phone = await leg_and_phone()
-    leg.connect("127.0.0.1", 9, 96)
+    leg.connect("127.0.0.1", 9, PhoneFormat(96))
     phone.say(b"not opus", port, 0)
     await asyncio.sleep(0.1)
     assert not said
@@ -73,7 +74,7 @@ async def test_what_it_hears_follows_where_it_speaks_from() -> None:
 @in_virtual_time
 async def test_pips_then_the_tone_over_and_over() -> None:
     leg, _, _, phone = await leg_and_phone()
-    leg.connect("127.0.0.1", phone.port, 96)
+    leg.connect("127.0.0.1", phone.port, PhoneFormat(96))
     first = countdown(2.5)
     leg.play_first(first, Tone.WAITING)
     await asyncio.sleep(len(first) * TICK + 3.0)
@@ -106,7 +107,7 @@ async def test_a_host_that_is_not_ours_is_one_sentence() -> None:
 @in_virtual_time
 async def test_datagrams_from_elsewhere_are_counted_and_dropped() -> None:
     leg, _, said, phone = await leg_and_phone()
-    leg.connect("127.0.0.1", phone.port, 96)
+    leg.connect("127.0.0.1", phone.port, PhoneFormat(96))
     leg.datagram_received(b"\x80" * 40, ("192.0.2.7", 4000))
     assert leg.strangers == 1
     assert not said

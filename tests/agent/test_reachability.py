@@ -1,243 +1,305 @@
-"""Publishing and looking up, on a schedule, never at call time."""
+"""Publishing and looking up, on a schedule, never at call time: as people meet, and for days after."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from relay.agent.contacts import ContactBook
-from relay.agent.events import Value
-from relay.agent.prekeys import PrekeyRing
-from relay.agent.reachability import LOOK_EVERY, Reachability
-from relay.agent.state import StateDirectory
-from relay.core import SystemEntropy, TransportUnavailable
-from relay.forward_publish import PERIOD, StoredRecord, record_key
+from relay.agent.lookups import EVERY as LOOK_EVERY
+from relay.agent.missed import SOON
+from relay.agent.regrouping import LATE
+from relay.core import SystemEntropy
+from relay.forward_publish import PERIOD, EntryKind, StoredRecord, current_period, record_key
 from relay.forward_publish.publication import EVERY
-from tests.agent.virtual_time import LoopClock, in_virtual_time
-
-FIRST, SECOND = "a" * 56, "b" * 56
-CLOCK = LoopClock()
+from tests.agent.halves import CLOCK, FIRST, SECOND, THIRD, Half, Shelf, introduced, running
+from tests.agent.virtual_time import in_virtual_time
 
 
-class Shelf:
-    """Contact points in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, bytes], list[StoredRecord]] = {}
-        self.puts: list[tuple[str, StoredRecord]] = []
-        self.looks: list[bytes] = []
-        self.down: set[str] = set()
-        self.full = False
-
-    async def put(self, onion: str, record: StoredRecord) -> bool:
-        await asyncio.sleep(0.2)
-        if onion in self.down:
-            raise TransportUnavailable("the contact point is out of reach")
-        if self.full:
-            return False
-        self.puts.append((onion, record))
-        self.kept[onion, record.key] = [record]
-        return True
-
-    async def fetch(self, onion: str, key: bytes) -> Sequence[StoredRecord]:
-        await asyncio.sleep(0.2)
-        self.looks.append(key)
-        if onion in self.down:
-            raise TransportUnavailable("the contact point is out of reach")
-        return self.kept.get((onion, key), [])
-
-
-class Person:
-    def __init__(self, directory: Path, name: str, shelf: Shelf) -> None:
-        state = StateDirectory(directory / name)
-        state.prepare()
-        self.identity = state.identity(SystemEntropy())
-        self.book = ContactBook(state)
-        self.prekeys = PrekeyRing(state, SystemEntropy())
-        self.bound = True
-        self.told: list[tuple[str, dict[str, Value]]] = []
-        self.task: asyncio.Task[None] | None = None
-        self.reachability = Reachability(
-            self.identity,
-            self.book,
-            self.prekeys,
-            shelf,
-            (FIRST,),
-            bound=lambda token: self.bound,
-            clock=CLOCK,
-            entropy=SystemEntropy(),
-            report=self.report,
-        )
-
-    def report(self, event: str, /, **fields: Value) -> None:
-        self.told.append((event, fields))
-
-    @property
-    def knows(self) -> bool:
-        return all(contact.whereabouts is not None for contact in self.book)
-
-
-class World:
-    def __init__(self, directory: Path, points: tuple[str, ...] = (FIRST,)) -> None:
-        self.shelf = Shelf()
-        self.alice, self.bob = Person(directory, "alice", self.shelf), Person(directory, "bob", self.shelf)
-        made = self.alice.book.invite("bob", points, self.alice.identity.public_key, SystemEntropy())
-        self.bob.book.accept("alice", made, SystemEntropy())
-
-    async def pass_time(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        for person in (self.alice, self.bob):
-            assert person.task is None or not person.task.done(), "whatever happens, it goes on"
-
-    def puts_of(self, person: Person) -> list[StoredRecord]:
-        (contact,) = person.book
-        keys = {
-            record_key(contact.secret, contact.role, period)
-            for period in range(int(CLOCK.wall()) // PERIOD - 5, int(CLOCK.wall()) // PERIOD + 2)
-        }
-        return [record for _, record in self.shelf.puts if record.key in keys]
-
-
-@contextlib.asynccontextmanager
-async def running(*people: Person) -> AsyncIterator[None]:
-    for person in people:
-        person.task = asyncio.create_task(person.reachability.run())
-    try:
-        yield
-    finally:
-        for person in people:
-            assert person.task is not None
-            person.task.cancel()
-            await asyncio.gather(person.task, return_exceptions=True)
-            person.task = None
+def puts_of(shelf: Shelf, person: Half, name: str, onion: str = FIRST) -> list[tuple[float, StoredRecord]]:
+    """When which pairwise records of that person for that contact were taken."""
+    secret = person.book.named(name).secret
+    today = current_period(CLOCK.wall())
+    keys = {record_key(person.identity.public_key, secret, today + day) for day in range(-6, 2)}
+    return [
+        (at, entry)
+        for at, where, entry in shelf.puts
+        if where == onion and isinstance(entry, StoredRecord) and entry.key in keys
+    ]
 
 
 @in_virtual_time
-async def test_the_invitee_publishes_first_and_the_inviter_once_it_found_that(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with running(world.alice):
-        await world.pass_time(60.0)
-        assert not world.shelf.puts, "she does not know whom to seal it for"
-        async with running(world.bob):
-            await world.pass_time(400.0)
-    first, second = (world.puts_of(person)[0] for person in (world.bob, world.alice))
-    assert world.shelf.puts.index((FIRST, first)) < world.shelf.puts.index((FIRST, second))
-    assert world.alice.knows
-    assert world.bob.knows
-    (bob,) = world.alice.book
-    assert bob.public_key == world.bob.identity.public_key
-    assert bob.whereabouts is not None
-    assert bob.whereabouts.prekey == world.bob.prekeys.current(CLOCK.wall()).public
-    (alice,) = world.bob.book
-    assert bob.whereabouts.token == alice.token.token
-    assert world.alice.told == [("contact-ready", {"contact": "bob"})]
+async def test_two_new_contacts_are_ready_within_seconds(tmp_path: Path) -> None:
+    _, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(15.0)
+        assert alice.knows("bob")
+        assert bob.knows("alice")
+    assert alice.told == [("introduced", {"contact": "bob"}), ("contact-ready", {"contact": "bob"})]
+    assert bob.told == [("contact-ready", {"contact": "alice"})]
+    hers, his = alice.book.named("bob"), bob.book.named("alice")
+    assert hers.secret == his.secret
+    assert (hers.state, his.state) == ("known", "known")
+    assert hers.public_key == bob.identity.public_key
+    period = current_period(CLOCK.wall())
+    assert hers.whereabouts is not None
+    assert [(place.onion, place.token) for place in hers.whereabouts.places] == [
+        (FIRST, his.token(FIRST, period).token)
+    ]
+    assert hers.whereabouts.prekey == bob.prekeys.current(CLOCK.wall()).public
+
+
+@in_virtual_time
+async def test_a_full_disk_ends_nothing_and_what_is_found_is_kept_later(tmp_path: Path) -> None:
+    _, alice, bob = introduced(tmp_path)
+    bob.disk.full = True
+    async with running(alice, bob):
+        await asyncio.sleep(3600.0)
+        assert not bob.knows("alice")
+        assert bob.disk.refused
+        bob.disk.full = False
+        await asyncio.sleep(3600.0)
+        assert bob.knows("alice")
+        whereabouts = bob.book.named("alice").whereabouts
+        assert whereabouts is not None
+        bob.disk.full = True
+        # Records of two more days are found, of which none can be kept: the agent only goes on.
+        await asyncio.sleep(2 * PERIOD)
+        bob.disk.full = False
+        await asyncio.sleep(PERIOD / 2)
+        found = bob.book.named("alice").whereabouts
+        assert found is not None
+        assert found.period >= whereabouts.period + 2
 
 
 @in_virtual_time
 async def test_nothing_is_published_before_its_token_is_taken_up(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.bob.bound = False
-    async with running(world.bob):
-        await world.pass_time(1800.0)
-        assert not world.shelf.puts
-        world.bob.bound = True
-        await world.pass_time(130.0)
-        assert len(world.puts_of(world.bob)) == 1
+    shelf, alice, _ = introduced(tmp_path)
+    async with running(alice):
+        alice.online = False
+        await asyncio.sleep(1800.0)
+        assert not shelf.puts
+        alice.online = True
+        await asyncio.sleep(130.0)
+        assert len(shelf.puts) == 1
 
 
 @in_virtual_time
 async def test_records_are_renewed_in_time_and_each_period_has_its_own(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with running(world.alice, world.bob):
-        await world.pass_time(2 * PERIOD)
-    for person in (world.alice, world.bob):
-        records = world.puts_of(person)
-        assert len({record.period for record in records}) == 3
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        for _ in range(2 * 24 * 4):
+            await asyncio.sleep(900.0)
+            for person, other in ((alice, bob), (bob, alice)):
+                contact = person.book.named(other.name)
+                assert contact.callable_at(CLOCK.wall()), "at every moment, without a lookup"
+                assert contact.whereabouts is not None
+                old = CLOCK.wall() - (contact.whereabouts.period + 1) * PERIOD
+                assert old < LATE[0] + 2.5 * 3600.0
+    for person, other in ((alice, bob), (bob, alice)):
+        records = [record for _, record in puts_of(shelf, person, other.name)]
+        assert len({record.period for record in records}) >= 3
         assert len(records) <= 2 * PERIOD / (EVERY / 2) + 6
         revisions = [record.revision for record in records]
         assert revisions == sorted(revisions)
-    (bob,) = world.alice.book
-    assert bob.whereabouts is not None
-    assert CLOCK.wall() - bob.whereabouts.revision < EVERY + 2 * LOOK_EVERY + 3600.0
-    assert bob.whereabouts.prekey in [key.public for key in world.bob.prekeys.usable(CLOCK.wall())]
+
+
+@in_virtual_time
+async def test_a_contact_is_looked_up_about_four_times_a_day(tmp_path: Path) -> None:
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(3600.0)
+        before = len(shelf.looks)
+        await asyncio.sleep(2 * PERIOD)
+    a_day = (len(shelf.looks) - before) / 2 / 2
+    assert 3.0 <= a_day <= 8.0
+
+
+@in_virtual_time
+async def test_after_a_restart_a_contact_can_be_called_before_anything_was_looked_up(tmp_path: Path) -> None:
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(60.0)
+    alice.begin_anew()
+    alice.told.clear()
+    looks = len(shelf.looks)
+    async with running(alice):
+        await asyncio.sleep(0.1)
+        assert alice.told == [("contact-ready", {"contact": "bob"})]
+        assert len(shelf.looks) == looks
+        await asyncio.sleep(LOOK_EVERY[1])
+        assert len(shelf.looks) > looks
+
+
+@in_virtual_time
+async def test_at_a_restart_records_of_known_contacts_do_not_go_out_together(tmp_path: Path) -> None:
+    shelf = Shelf()
+    alice = Half(tmp_path, "alice", shelf)
+    others = [Half(tmp_path, f"bob{number}", shelf) for number in range(6)]
+    for other in others:
+        other.add("alice", alice.invite(other.name))
+    async with running(alice, *others):
+        await asyncio.sleep(2 * 3600.0)
+    alice.begin_anew()
+    shelf.puts.clear()
+    async with running(alice):
+        await asyncio.sleep(660.0)
+    times = sorted(at for at, _, _ in shelf.puts)
+    assert len(times) == 2 * len(others), "theirs, and those of the invitations that they used"
+    assert times[-1] - times[0] > 100.0
+
+
+@in_virtual_time
+async def test_several_contact_points_get_the_record_at_times_of_their_own(tmp_path: Path) -> None:
+    points = (FIRST, SECOND, THIRD)
+    shelf, alice, bob = introduced(tmp_path, *points)
+    async with running(alice, bob):
+        await asyncio.sleep(PERIOD)
+    contact = bob.book.named("alice")
+    assert contact.whereabouts is not None
+    assert tuple(place.onion for place in contact.whereabouts.places) == points
+    times = {onion: [at for at, _ in puts_of(shelf, alice, "bob", onion)] for onion in points}
+    assert all(len(found) >= 4 for found in times.values())
+    later = {onion: [at for at in found if at > found[0] + 3600.0] for onion, found in times.items()}
+    gaps = [abs(one - other) for one in later[FIRST] for other in later[SECOND]]
+    assert min(gaps) > 1.0
+
+
+@in_virtual_time
+async def test_one_contact_point_that_is_down_does_not_hide_the_others(tmp_path: Path) -> None:
+    shelf, alice, bob = introduced(tmp_path, FIRST, SECOND)
+    shelf.down = {FIRST}
+    async with running(alice, bob):
+        await asyncio.sleep(120.0)
+        assert alice.knows("bob")
+        assert bob.knows("alice")
+        whereabouts = bob.book.named("alice").whereabouts
+        assert whereabouts is not None
+        assert [place.onion for place in whereabouts.places] == [SECOND]
+        shelf.down = set()
+        await asyncio.sleep(2 * SOON[1] + LOOK_EVERY[1])
+        whereabouts = bob.book.named("alice").whereabouts
+        assert whereabouts is not None
+        assert [place.onion for place in whereabouts.places] == [FIRST, SECOND], "it is told without delay"
 
 
 @in_virtual_time
 async def test_a_record_that_does_not_open_is_passed_over(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with running(world.bob):
-        await world.pass_time(60.0)
-    ((place, (good,)),) = world.shelf.kept.items()
-    bad = [
-        msgspec.structs.replace(good, sealed=bytes(len(good.sealed)), revision=good.revision + 2),
-        msgspec.structs.replace(good, revision=good.revision + 1),
-        msgspec.structs.replace(good, signature=b""),
-    ]
-    world.shelf.kept[place] = bad
-    async with running(world.alice):
-        await world.pass_time(300.0)
-        assert not world.alice.knows
-        world.shelf.kept[place] = [*bad, good]
-        await world.pass_time(300.0)
-        assert world.alice.knows
-
-
-@in_virtual_time
-async def test_an_older_record_does_not_replace_a_newer_one(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with running(world.alice, world.bob):
-        await world.pass_time(60.0)
-        old = dict(world.shelf.kept)
-        await world.pass_time(EVERY + 2 * LOOK_EVERY)
-        (bob,) = world.alice.book
-        newer = bob.whereabouts
-        world.bob.bound = False
-        world.shelf.kept = old
-        await world.pass_time(3 * LOOK_EVERY)
-        (bob,) = world.alice.book
-        assert bob.whereabouts == newer
-
-
-@in_virtual_time
-async def test_one_contact_point_that_is_down_does_not_hide_the_other(tmp_path: Path) -> None:
-    world = World(tmp_path, (FIRST, SECOND))
-    world.shelf.down = {FIRST}
-    async with running(world.alice, world.bob):
-        await world.pass_time(300.0)
-        assert world.alice.knows
-        assert world.bob.knows
-    assert {onion for onion, _ in world.shelf.puts} == {SECOND}
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(60.0)
+        before = bob.book.named("alice").whereabouts
+        ((at, good), *_) = puts_of(shelf, alice, "bob")
+        bad = msgspec.structs.replace(good, sealed=bytes(len(good.sealed)), revision=good.revision + 1)
+        shelf.kept[FIRST, EntryKind.RECORD, good.key] = bad
+        shelf.refusing = True
+        await asyncio.sleep(LOOK_EVERY[1] + 60.0)
+        assert bob.book.named("alice").whereabouts == before
+        assert at
 
 
 @in_virtual_time
 async def test_while_nothing_is_reached_it_asks_ever_more_slowly_and_then_succeeds(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.shelf.down = {FIRST}
-    async with running(world.alice, world.bob):
-        await world.pass_time(6000.0)
-        assert len(world.shelf.looks) < 300
-        world.shelf.down = set()
-        world.shelf.full = True
-        await world.pass_time(300.0)
-        world.shelf.full = False
-        await world.pass_time(600.0)
-        assert world.alice.knows
-        assert world.bob.knows
+    shelf, alice, bob = introduced(tmp_path)
+    shelf.down = {FIRST}
+    async with running(alice, bob):
+        await asyncio.sleep(6000.0)
+        assert len(shelf.looks) < 60
+        shelf.down = set()
+        shelf.refusing = True
+        await asyncio.sleep(300.0)
+        shelf.refusing = False
+        await asyncio.sleep(2 * 6000.0)
+        assert alice.knows("bob")
+        assert bob.knows("alice")
 
 
 @in_virtual_time
-async def test_who_was_removed_is_not_looked_up_any_more(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with running(world.alice):
-        await world.pass_time(60.0)
-        looks = len(world.shelf.looks)
-        assert looks
-        (bob,) = world.alice.book
-        world.alice.book.remove("bob")
-        await world.pass_time(10.0)
-        looks = len(world.shelf.looks)
-        await world.pass_time(3600.0)
-        assert len(world.shelf.looks) == looks
-        assert bob.secret
+async def test_an_agent_that_does_not_publish_is_asked_for_ever_more_rarely(tmp_path: Path) -> None:
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(60.0)
+    async with running(bob):
+        await asyncio.sleep(3 * PERIOD)
+        before = len(shelf.looks)
+        await asyncio.sleep(PERIOD)
+        assert not bob.knows("alice"), "what is known is stale by now"
+        assert len(shelf.looks) - before <= 14
+
+
+@in_virtual_time
+async def test_who_was_removed_is_neither_looked_up_nor_published_for(tmp_path: Path) -> None:
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(60.0)
+        alice.book.remove("bob")
+        await asyncio.sleep(2.0)
+        puts = len(puts_of(shelf, bob, "alice")), len(shelf.puts)
+        await asyncio.sleep(PERIOD)
+        of_bob = len(puts_of(shelf, bob, "alice")) - puts[0]
+        left = [
+            one
+            for one in shelf.puts[puts[1] :]
+            if one[2].key not in {r.key for _, r in puts_of(shelf, bob, "alice")}
+        ]
+        assert of_bob
+        # The used invitation's record alone goes on, so that late comers hear what became of it.
+        assert len({entry.key for _, _, entry in left}) <= 2
+
+
+@in_virtual_time
+async def test_blocking_drops_the_tokens_of_that_contact_and_nobody_elses(tmp_path: Path) -> None:
+    shelf = Shelf()
+    alice, bob, carol = (Half(tmp_path, name, shelf) for name in ("alice", "bob", "carol"))
+    for other in (bob, carol):
+        other.add("alice", alice.invite(other.name))
+    async with running(alice, bob, carol):
+        await asyncio.sleep(60.0)
+        before = set(alice.tokens.wanted()[FIRST])
+        period = current_period(CLOCK.wall())
+        given = alice.book.named("bob").token(FIRST, period).token
+        alice.book.block("bob", SystemEntropy())
+        after = set(alice.tokens.wanted()[FIRST])
+        assert given in before - after
+        assert alice.book.named("carol").token(FIRST, period).token in after
+        assert after < before
+        await asyncio.sleep(60.0)
+        puts = len(puts_of(shelf, alice, "bob"))
+        await asyncio.sleep(PERIOD)
+        assert len(puts_of(shelf, alice, "bob")) == puts
+        assert puts_of(shelf, alice, "carol")[-1][0] > CLOCK.wall() - EVERY - 3600.0
+        alice.book.unblock("bob")
+        assert alice.book.named("bob").token(FIRST, period).token != given, "the old ones are dead for good"
+        await asyncio.sleep(PERIOD)
+        assert bob.knows("alice")
+    assert not [event for event, _ in bob.told if event not in ("contact-ready",)]
+
+
+@in_virtual_time
+async def test_a_call_that_was_not_heard_is_told_some_minutes_later_and_once(tmp_path: Path) -> None:
+    shelf, alice, bob = introduced(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(2 * 3600.0)
+    async with running(alice):
+        await asyncio.sleep(1200.0)
+        tried = CLOCK.wall()
+        alice.book.not_heard(alice.book.named("bob"), tried)
+        puts = len(puts_of(shelf, alice, "bob"))
+        await asyncio.sleep(SOON[0])
+        assert len(puts_of(shelf, alice, "bob")) == puts, "not at once"
+        await asyncio.sleep(SOON[1])
+        at, record = puts_of(shelf, alice, "bob")[-1]
+        assert tried + SOON[0] <= at <= tried + SOON[1] + 120.0
+        assert len(record.to_bytes()) == len(puts_of(shelf, bob, "alice")[0][1].to_bytes()), (
+            "and looks as ever"
+        )
+    bob.begin_anew()
+    async with running(bob):
+        await asyncio.sleep(3600.0)
+        (missed,) = bob.events("missed-call")
+        assert missed["contact"] == "alice"
+        assert missed["minute"] == int(tried) // 60
+        assert bob.book.named("alice").missed == (int(tried) // 60,)
+    bob.begin_anew()
+    async with running(alice, bob):
+        await asyncio.sleep(2 * PERIOD)
+        assert len(bob.events("missed-call")) == 1

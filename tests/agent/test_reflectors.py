@@ -11,13 +11,14 @@ import pytest
 from relay.agent.accepted import Accepted
 from relay.agent.at_hand import TICKET_MARGIN, TICKETS_AHEAD
 from relay.agent.events import Value
-from relay.agent.guards import DAY, GUARDS
+from relay.agent.guards import DAY, GUARDS, kept_guards
+from relay.agent.kept import PlainFiles
 from relay.agent.meeting import Meeting
 from relay.agent.reflectors import REVIEW_EVERY, ReflectorPool, reflector_id
-from relay.agent.state import StateDirectory
 from relay.core import ConfigurationError, SeededEntropy, TransportUnavailable
 from relay.media_reflector import ReflectorReference
 from relay.media_reflector.tickets import LIFETIME
+from tests.agent.full_disk import FullDisk
 from tests.agent.ticket_services import CLOCK, Dialer, Service
 from tests.agent.virtual_time import in_virtual_time
 
@@ -25,10 +26,8 @@ MISSED_DAYS = 4
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StateDirectory:
-    made = StateDirectory(tmp_path / "state")
-    made.prepare()
-    return made
+def state(tmp_path: Path) -> PlainFiles:
+    return PlainFiles(tmp_path / "state")
 
 
 @contextlib.asynccontextmanager
@@ -69,20 +68,20 @@ class Told:
 
 
 def pool_with(
-    accepting: Accepting, state: StateDirectory, *, line_address: str = "", seed: str = "pool"
+    accepting: Accepting, state: PlainFiles, *, line_address: str = "", seed: str = "pool"
 ) -> ReflectorPool:
     return ReflectorPool(
         accepting, state, CLOCK, SeededEntropy(seed), report=Told(), line_address=line_address
     )
 
 
-def pool_of(state: StateDirectory, *services: Service) -> ReflectorPool:
+def pool_of(state: PlainFiles, *services: Service) -> ReflectorPool:
     return pool_with(Accepting(*services), state)
 
 
 @in_virtual_time
 async def test_tickets_are_there_before_anybody_calls_each_by_a_circuit_of_its_own(
-    state: StateDirectory,
+    state: PlainFiles,
 ) -> None:
     first, second = Service("a" * 56), Service("b" * 56)
     dialer, pool = Dialer(first, second), pool_of(state, first, second)
@@ -97,7 +96,7 @@ async def test_tickets_are_there_before_anybody_calls_each_by_a_circuit_of_its_o
 
 
 @in_virtual_time
-async def test_a_ticket_is_used_once_and_another_is_fetched(state: StateDirectory) -> None:
+async def test_a_ticket_is_used_once_and_another_is_fetched(state: PlainFiles) -> None:
     service = Service("a" * 56)
     pool = pool_of(state, service)
     async with running(pool, Dialer(service)):
@@ -114,7 +113,7 @@ async def test_a_ticket_is_used_once_and_another_is_fetched(state: StateDirector
 
 
 @in_virtual_time
-async def test_over_a_day_there_is_always_a_ticket_that_outlives_a_ring(state: StateDirectory) -> None:
+async def test_over_a_day_there_is_always_a_ticket_that_outlives_a_ring(state: PlainFiles) -> None:
     service = Service("a" * 56)
     pool, dialer = pool_of(state, service), Dialer(service)
     async with running(pool, dialer):
@@ -131,7 +130,7 @@ async def test_over_a_day_there_is_always_a_ticket_that_outlives_a_ring(state: S
 
 
 @in_virtual_time
-async def test_failures_of_every_kind_are_tried_again_ever_more_slowly(state: StateDirectory) -> None:
+async def test_failures_of_every_kind_are_tried_again_ever_more_slowly(state: PlainFiles) -> None:
     service = Service("a" * 56)
     pool, dialer = pool_of(state, service), Dialer(service)
     dialer.failure = TransportUnavailable("Tor is not running")
@@ -149,7 +148,7 @@ async def test_failures_of_every_kind_are_tried_again_ever_more_slowly(state: St
 
 
 @in_virtual_time
-async def test_a_reflector_that_lies_about_its_identity_is_not_used(state: StateDirectory) -> None:
+async def test_a_reflector_that_lies_about_its_identity_is_not_used(state: PlainFiles) -> None:
     service, liar = Service("a" * 56), Service("a" * 56)
     pool = pool_of(state, service)
     async with running(pool, Dialer(liar)):
@@ -160,7 +159,7 @@ async def test_a_reflector_that_lies_about_its_identity_is_not_used(state: State
 
 @in_virtual_time
 async def test_a_reflector_that_a_list_says_to_be_elsewhere_is_found_where_it_is(
-    state: StateDirectory,
+    state: PlainFiles,
 ) -> None:
     service, false = Service("a" * 56), Service("b" * 56)
     identity = service.keys.public_identity
@@ -178,7 +177,7 @@ async def test_a_reflector_that_a_list_says_to_be_elsewhere_is_found_where_it_is
 
 
 @in_virtual_time
-async def test_after_a_line_that_did_not_open_all_is_asked_anew(state: StateDirectory) -> None:
+async def test_after_a_line_that_did_not_open_all_is_asked_anew(state: PlainFiles) -> None:
     service = Service("a" * 56)
     pool = pool_of(state, service)
     async with running(pool, Dialer(service)):
@@ -193,7 +192,7 @@ async def test_after_a_line_that_did_not_open_all_is_asked_anew(state: StateDire
 
 
 @in_virtual_time
-async def test_only_accepted_reflectors_are_ever_used(state: StateDirectory) -> None:
+async def test_only_accepted_reflectors_are_ever_used(state: PlainFiles) -> None:
     service, other = Service("a" * 56), Service("b" * 56)
     pool, dialer = pool_of(state, service), Dialer(service, other)
     async with running(pool, dialer):
@@ -224,7 +223,7 @@ def services(count: int) -> list[Service]:
 
 
 @in_virtual_time
-async def test_three_guards_are_kept_for_good_and_nobody_else_is_ever_asked(state: StateDirectory) -> None:
+async def test_three_guards_are_kept_for_good_and_nobody_else_is_ever_asked(state: PlainFiles) -> None:
     all_of_them = services(8)
     dialer, pool = Dialer(*all_of_them), pool_of(state, *all_of_them)
     async with running(pool, dialer):
@@ -240,13 +239,13 @@ async def test_three_guards_are_kept_for_good_and_nobody_else_is_ever_asked(stat
 
 
 @in_virtual_time
-async def test_claims_of_reflectors_draw_nobody(state: StateDirectory) -> None:
+async def test_claims_of_reflectors_draw_nobody(state: PlainFiles) -> None:
     """The draw is over before any descriptor is seen, and none makes it happen again."""
     all_of_them = services(6)
     for service in all_of_them:
         service.says = {"occupancy": 4}
     dialer, pool = Dialer(*all_of_them), pool_of(state, *all_of_them)
-    guards = {guard.identity for guard in state.guards()}
+    guards = {guard.identity for guard in kept_guards(state)}
     assert len(guards) == GUARDS
     for service in all_of_them:
         if service.keys.public_identity not in guards:
@@ -254,12 +253,12 @@ async def test_claims_of_reflectors_draw_nobody(state: StateDirectory) -> None:
     async with running(pool, dialer):
         await asyncio.sleep(5 * 86400.0)
         assert pool.ready() == [], "all three are full, and so be it"
-    assert {guard.identity for guard in state.guards()} == guards
+    assert {guard.identity for guard in kept_guards(state)} == guards
 
 
 @in_virtual_time
 async def test_a_guard_that_no_list_names_any_more_is_dropped_and_another_drawn(
-    state: StateDirectory,
+    state: PlainFiles,
 ) -> None:
     all_of_them = services(5)
     accepting = Accepting(*all_of_them)
@@ -280,11 +279,11 @@ async def test_a_guard_that_no_list_names_any_more_is_dropped_and_another_drawn(
 
 
 @in_virtual_time
-async def test_a_list_that_is_late_suspends_its_guards_and_changes_none(state: StateDirectory) -> None:
+async def test_a_list_that_is_late_suspends_its_guards_and_changes_none(state: PlainFiles) -> None:
     all_of_them = services(4)
     accepting = Accepting(*all_of_them)
     dialer, pool = Dialer(*all_of_them), pool_with(accepting, state)
-    kept = state.guards()
+    kept = kept_guards(state)
     async with running(pool, dialer):
         await asyncio.sleep(30.0)
         lapsed = frozenset(service.keys.public_identity for service in all_of_them)
@@ -294,11 +293,11 @@ async def test_a_list_that_is_late_suspends_its_guards_and_changes_none(state: S
         accepting.only(*all_of_them)
         await asyncio.sleep(REVIEW_EVERY + 30.0)
         assert len(pool.ready()) == GUARDS
-    assert [guard.identity for guard in state.guards()] == [guard.identity for guard in kept]
+    assert [guard.identity for guard in kept_guards(state)] == [guard.identity for guard in kept]
 
 
 @in_virtual_time
-async def test_the_owner_is_told_once_what_is_wrong_with_a_list(state: StateDirectory) -> None:
+async def test_the_owner_is_told_once_what_is_wrong_with_a_list(state: PlainFiles) -> None:
     service, told = Service("a" * 56), Told()
     accepting = Accepting()
     accepting.only(service, troubles=("friends.txt: ran out",))
@@ -309,7 +308,7 @@ async def test_the_owner_is_told_once_what_is_wrong_with_a_list(state: StateDire
 
 
 @in_virtual_time
-async def test_nothing_to_draw_from_because_of_a_list_is_said_at_the_start(state: StateDirectory) -> None:
+async def test_nothing_to_draw_from_because_of_a_list_is_said_at_the_start(state: PlainFiles) -> None:
     accepting = Accepting()
     accepting.only(troubles=("friends.txt: ran out",))
     with pytest.raises(ConfigurationError, match=r"reflector_lists: friends.txt: ran out"):
@@ -319,7 +318,7 @@ async def test_nothing_to_draw_from_because_of_a_list_is_said_at_the_start(state
 @pytest.mark.usefixtures("seldom")
 @in_virtual_time
 async def test_a_guard_that_is_gone_for_days_is_replaced_and_one_that_is_gone_for_less_is_not(
-    state: StateDirectory,
+    state: PlainFiles,
 ) -> None:
     all_of_them = services(5)
     dialer, pool = Dialer(*all_of_them), pool_of(state, *all_of_them)
@@ -328,7 +327,7 @@ async def test_a_guard_that_is_gone_for_days_is_replaced_and_one_that_is_gone_fo
         before = pool.ready()
         dialer.gone = {next(one.reference.onion for one in all_of_them if one.id == before[0])}
         await asyncio.sleep((MISSED_DAYS - 2) * DAY)
-        assert {reflector_id(guard.identity) for guard in state.guards()} == set(before)
+        assert {reflector_id(guard.identity) for guard in kept_guards(state)} == set(before)
         await asyncio.sleep(4 * DAY)
         assert set(before[1:]) < set(pool.ready())
         assert before[0] not in pool.ready()
@@ -336,19 +335,19 @@ async def test_a_guard_that_is_gone_for_days_is_replaced_and_one_that_is_gone_fo
 
 @pytest.mark.usefixtures("seldom")
 @in_virtual_time
-async def test_while_there_is_no_way_to_anybody_no_guard_is_to_blame(state: StateDirectory) -> None:
+async def test_while_there_is_no_way_to_anybody_no_guard_is_to_blame(state: PlainFiles) -> None:
     all_of_them = services(5)
     dialer, pool = Dialer(*all_of_them), pool_of(state, *all_of_them)
-    kept = state.guards()
+    kept = kept_guards(state)
     dialer.failure = TransportUnavailable("Tor is not running")
     async with running(pool, dialer, online=False):
         await asyncio.sleep((MISSED_DAYS + 2) * DAY)
-    assert state.guards() == kept
+    assert kept_guards(state) == kept
 
 
 @pytest.mark.usefixtures("seldom")
 @in_virtual_time
-async def test_one_without_an_address_for_us_is_replaced_like_one_that_is_gone(state: StateDirectory) -> None:
+async def test_one_without_an_address_for_us_is_replaced_like_one_that_is_gone(state: PlainFiles) -> None:
     all_of_them = services(4)
     six = {"addresses": [("2001:db8::1", 7210)]}
     all_of_them[0].says = all_of_them[1].says = six
@@ -364,7 +363,7 @@ async def test_one_without_an_address_for_us_is_replaced_like_one_that_is_gone(s
 
 @in_virtual_time
 async def test_one_that_puts_us_off_is_asked_at_the_moment_it_named_and_counts_as_there(
-    state: StateDirectory,
+    state: PlainFiles,
 ) -> None:
     service = Service("a" * 56)
     service.office.draining = True
@@ -374,13 +373,13 @@ async def test_one_that_puts_us_off_is_asked_at_the_moment_it_named_and_counts_a
         assert 3600 / (120 * 1.5) / 2 < dialer.asked(service) < 1 + 3600 / 30
         assert pool.ready() == []
         await asyncio.sleep(3 * DAY)
-        assert all(guard.missed == 0 for guard in state.guards())
+        assert all(guard.missed == 0 for guard in kept_guards(state))
         service.office.draining = False
         await asyncio.wait_for(pool.wait_ready(), 200.0)
 
 
 @in_virtual_time
-async def test_a_backup_is_fetched_only_where_the_owner_accepted_it(state: StateDirectory) -> None:
+async def test_a_backup_is_fetched_only_where_the_owner_accepted_it(state: PlainFiles) -> None:
     one, other, stranger = Service("a" * 56), Service("b" * 56), Service("c" * 56)
     one.says, other.says = {"backup": str(other.reference)}, {"backup": str(stranger.reference)}
     dialer, pool = Dialer(one, other, stranger), pool_of(state, one, other)
@@ -395,11 +394,104 @@ async def test_a_backup_is_fetched_only_where_the_owner_accepted_it(state: State
     assert dialer.asked(stranger) == 0
 
 
+# -- what contact points say -------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_what_a_guard_says_at_contact_points_is_used_without_asking_it(state: PlainFiles) -> None:
+    one = Service("a" * 56)
+    dialer, pool = Dialer(one), pool_of(state, one)
+    async with running(pool, dialer):
+        await asyncio.sleep(30.0)
+        asked = dialer.asked(one)
+        pool.learn([one.entry(1, addresses=[("127.0.0.9", 7219)])])
+        assert pool.take(one.id)[0].addresses == (("127.0.0.9", 7219),)
+        pool.learn([one.entry(2, draining=True)])
+        assert pool.ready() == []
+        assert dialer.asked(one) == asked
+        pool.learn([one.entry(1)])
+        assert pool.ready() == [], "what is older is no news"
+
+
+@in_virtual_time
+async def test_nobody_becomes_a_guard_or_is_asked_by_what_contact_points_say(state: PlainFiles) -> None:
+    one, other = Service("a" * 56), Service("b" * 56)
+    dialer, pool = Dialer(one, other), pool_of(state, one)
+    async with running(pool, dialer):
+        pool.learn([other.entry(1, occupancy=0), one.entry(1, onion=other.reference.onion)])
+        await asyncio.sleep(3600.0)
+        pool.review()
+        assert pool.ready() == [one.id]
+        assert dialer.asked(other) == 0
+    assert [guard.identity for guard in kept_guards(state)] == [one.reference.identity]
+
+
+@in_virtual_time
+async def test_after_a_restart_tickets_are_all_that_a_guard_is_asked_for(state: PlainFiles) -> None:
+    one = Service("a" * 56)
+    pool = pool_of(state, one)
+    pool.learn([one.entry(1)])
+    pool.known.keep(pool.known.kept(CLOCK.wall(), 1))
+    again, dialer = pool_of(state, one), Dialer(one)
+    async with running(again, dialer):
+        await asyncio.sleep(10.0)
+        assert again.ready() == [one.id]
+        assert (dialer.asked(one), one.descriptors) == (TICKETS_AHEAD, 0)
+
+
+@in_virtual_time
+async def test_after_a_restart_one_that_took_no_lines_is_asked_itself(state: PlainFiles) -> None:
+    one = Service("a" * 56)
+    pool = pool_of(state, one)
+    pool.learn([one.entry(1, draining=True)])
+    pool.known.keep(pool.known.kept(CLOCK.wall(), 1))
+    again, dialer = pool_of(state, one), Dialer(one)
+    async with running(again, dialer):
+        await asyncio.sleep(10.0)
+        assert again.ready() == [one.id]
+        assert one.descriptors == 1
+
+
+@in_virtual_time
+async def test_one_that_speaks_at_contact_points_alone_did_not_answer(state: PlainFiles) -> None:
+    """Else a guard that cannot be reached would stay one for months by having descriptors handed round."""
+    one = Service("a" * 56)
+    dialer, pool = Dialer(one), pool_of(state, one)
+    (drawn,) = kept_guards(state)
+    dialer.gone = {one.reference.onion}
+    await asyncio.sleep(DAY)
+    pool.learn([one.entry(1, draining=True)])
+    async with running(pool, dialer):
+        await asyncio.sleep(400.0)
+        assert dialer.asked(one) == 0, "what was said a moment ago need not be asked"
+        assert kept_guards(state) == (drawn,), "but nobody was reached"
+        await asyncio.sleep(3600.0)
+        assert dialer.asked(one) > 0
+    assert (kept_guards(state)[0].reached, kept_guards(state)[0].missed) == (drawn.reached, 1)
+
+
+@in_virtual_time
+async def test_an_accepted_backup_is_known_from_contact_points_and_a_stranger_is_not(
+    state: PlainFiles,
+) -> None:
+    one, other, stranger = Service("a" * 56), Service("b" * 56), Service("c" * 56)
+    one.says, other.says = {"backup": str(other.reference)}, {"backup": str(stranger.reference)}
+    dialer, pool = Dialer(one, other, stranger), pool_of(state, one, other)
+    entries = [one.entry(1, **one.says), other.entry(1, **other.says)]
+    pool.learn([*entries, stranger.entry(1)])
+    assert pool.backup(one.id) == entries[1].descriptor
+    assert pool.backup(other.id) is None
+    async with running(pool, dialer):
+        await asyncio.sleep(3600.0)
+        assert pool.backup(other.id) is None
+    assert dialer.asked(stranger) == 0
+
+
 # -- where to meet -----------------------------------------------------------------------------------------------
 
 
 @in_virtual_time
-async def test_what_is_offered_comes_in_any_order(state: StateDirectory) -> None:
+async def test_what_is_offered_comes_in_any_order(state: PlainFiles) -> None:
     all_of_them = services(3)
     dialer, pool = Dialer(*all_of_them), pool_of(state, *all_of_them)
     async with running(pool, dialer):
@@ -411,7 +503,7 @@ async def test_what_is_offered_comes_in_any_order(state: StateDirectory) -> None
 
 @in_virtual_time
 async def test_a_meeting_is_at_a_guard_in_common_else_over_a_trunk_else_nowhere(
-    state: StateDirectory,
+    state: PlainFiles,
 ) -> None:
     one, hers = Service("a" * 56), Service("b" * 56)
     one.says = {"trunks": [(hers.keys.public_identity, 10)]}
@@ -432,7 +524,7 @@ async def test_a_meeting_is_at_a_guard_in_common_else_over_a_trunk_else_nowhere(
 
 
 @in_virtual_time
-async def test_a_ticket_that_is_on_its_way_is_waited_for(state: StateDirectory) -> None:
+async def test_a_ticket_that_is_on_its_way_is_waited_for(state: PlainFiles) -> None:
     guard = Service("a" * 56)
     dialer, pool = Dialer(guard), pool_of(state, guard)
     async with running(pool, dialer):
@@ -452,7 +544,7 @@ async def test_a_ticket_that_is_on_its_way_is_waited_for(state: StateDirectory) 
 
 
 @in_virtual_time
-async def test_a_ticket_can_be_fetched_where_none_is_kept(state: StateDirectory) -> None:
+async def test_a_ticket_can_be_fetched_where_none_is_kept(state: PlainFiles) -> None:
     guard, backup = Service("a" * 56), Service("b" * 56)
     guard.says = {"backup": str(backup.reference)}
     pool = pool_of(state, guard, backup)
@@ -462,3 +554,17 @@ async def test_a_ticket_can_be_fetched_where_none_is_kept(state: StateDirectory)
         assert descriptor is not None
         ticket = await pool.fetch_at(descriptor)
         assert backup.office.find(ticket.id, CLOCK.monotonic()) is not None
+
+
+@in_virtual_time
+async def test_guards_that_cannot_be_kept_are_used_all_the_same_and_kept_later(tmp_path: Path) -> None:
+    disk = FullDisk(tmp_path)
+    disk.full = True
+    pool = pool_of(disk, *(Service(letter * 56) for letter in "abcde"))
+    drawn = pool._guards.kept
+    assert len(drawn) == 3
+    assert kept_guards(disk) == ()
+    pool.review()
+    disk.full = False
+    pool.review()
+    assert kept_guards(disk) == drawn

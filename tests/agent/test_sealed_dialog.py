@@ -6,14 +6,17 @@ import pytest
 
 from relay.agent.meeting import Meeting
 from relay.agent.sealed_dialog import SealedDialog
+from relay.agent.sealed_voice import SealedVoice
+from relay.agent.voice_security import End
 from relay.core import PeerError, SeededEntropy
 from relay.forward_publish import MOST_SIP
 from relay.sip import Request
-from relay.sip.opus_offer import neutral_offer
+from relay.sip.line_voice import NEUTRAL
 
 ALICE = f"sip:{'a' * 56}.bayonne.alt"
 BOB = f"sip:{'b' * 56}.bayonne.alt"
 CODE = bytes(range(16))
+VOICE = SealedVoice(End.AGENT, NEUTRAL, (f"1.10 {1:064x}",))
 PLACES = tuple(letter * 32 for letter in "cde")
 
 
@@ -23,7 +26,7 @@ def pair() -> tuple[SealedDialog, SealedDialog]:
 
 def rung() -> tuple[SealedDialog, SealedDialog, bytes]:
     alice, bob = pair()
-    ring = alice.invite(neutral_offer(address="192.0.2.1", port=9, session_id=1), PLACES, CODE, 30.0)
+    ring = alice.invite(VOICE, PLACES, CODE, 30.0)
     return alice, bob, ring
 
 
@@ -34,23 +37,23 @@ def test_a_ring_carries_offer_places_code_and_time_and_fits_a_sealed_body() -> N
     assert invitation.reflectors == PLACES
     assert invitation.join_code == CODE
     assert invitation.expires == 30
-    assert invitation.offer.media[0].kind == "audio"
+    assert invitation.voice == VOICE
 
 
 def test_an_answer_names_the_chosen_reflector() -> None:
     alice, bob, ring = rung()
     bob.read_invite(ring)
-    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), Meeting(PLACES[1]))
+    sip = bob.answer(200, VOICE, Meeting(PLACES[1]))
     assert len(sip) <= MOST_SIP
     answer = alice.read_answer(sip)
-    assert (answer.status, answer.meeting) == (200, Meeting(PLACES[1]))
+    assert (answer.status, answer.voice, answer.meeting) == (200, VOICE, Meeting(PLACES[1]))
 
 
 def test_an_answer_over_a_trunk_names_both_ends_of_it() -> None:
     alice, bob, ring = rung()
     bob.read_invite(ring)
     meeting = Meeting("f" * 32, via=PLACES[1])
-    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), meeting)
+    sip = bob.answer(200, VOICE, meeting)
     assert len(sip) <= MOST_SIP
     assert alice.read_answer(sip).meeting == meeting
 
@@ -67,7 +70,7 @@ def test_an_answer_that_names_no_place_or_several_is_the_peers_fault(damage) -> 
     alice, bob, ring = rung()
     bob.read_invite(ring)
     meeting = Meeting("f" * 32, via=PLACES[1])
-    sip = bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), meeting)
+    sip = bob.answer(200, VOICE, meeting)
     length = re.search(rb"Content-Length: (\d+)", sip)
     damaged = damage(sip)
     if length is not None:
@@ -86,9 +89,7 @@ def test_a_refusal_needs_no_session() -> None:
 def talking() -> tuple[SealedDialog, SealedDialog]:
     alice, bob, ring = rung()
     bob.read_invite(ring)
-    alice.read_answer(
-        bob.answer(200, neutral_offer(address="192.0.2.1", port=9, session_id=2), Meeting(PLACES[0]))
-    )
+    alice.read_answer(bob.answer(200, VOICE, Meeting(PLACES[0])))
     return alice, bob
 
 

@@ -80,6 +80,8 @@ def test_a_wrong_key_or_type_is_named_with_its_line(tmp_path: Path, text: str, m
         ("sip_listen", "127.0.0.1"),
         ("sip_listen", "127.0.0.1:70000"),
         ("sip_listen", ""),
+        ("sip_listen", "127.0.0.1:\u00b2"),
+        ("sip_listen", "127.0.0.1:" + "1" * 5000),
         ("line_address", "eth0"),
         ("ring_seconds", 31.0),
         ("ring_seconds", 0.0),

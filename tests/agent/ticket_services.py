@@ -6,6 +6,8 @@ from typing import Any, cast
 from relay.agent.reflectors import reflector_id
 from relay.core import SeededEntropy, SystemEntropy
 from relay.media_reflector import ReflectorKeys, ReflectorReference
+from relay.media_reflector.descriptor_entry import DescriptorEntry
+from relay.media_reflector.series import DescriptorSeries
 from relay.wire.frames import frame
 from tests.agent.virtual_time import LoopClock
 
@@ -57,6 +59,15 @@ class Service:
     @property
     def id(self) -> str:
         return reflector_id(self.reference.identity)
+
+    def entry(self, number: int = 0, *, onion: str = "", hours: int = 0, **says: Any) -> DescriptorEntry:
+        """What it left at contact points, so many `hours` ago, the `number`th that differed in that hour."""
+        told: dict[str, Any] = {"addresses": [("127.0.0.1", 7210)], "capacity": 100} | says
+        wall = CLOCK.wall() - hours * 3600
+        series = DescriptorSeries(self.keys.sign, int(wall) // 3600 * 3600 + number - 1 if number else 0)
+        return DescriptorEntry.of(
+            series.signed(self.keys.descriptor(onion or self.reference.onion, wall=wall, **told))
+        )
 
     def answer(self, request: bytes) -> bytes:
         return bytes(77) if self.garbage else self.office.answer(request, self._signed, CLOCK.monotonic())

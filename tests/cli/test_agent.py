@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from relay.agent import StateDirectory
+from relay.agent.state import StateDirectory
 from relay.cli.agent import command
-from relay.core import SeededEntropy
+from relay.core import ConfigurationError, SeededEntropy
 from relay.media_reflector import ReflectorKeys, ReflectorReference, format_maker
 
 REFERENCE = ReflectorReference("a" * 56, ReflectorKeys.generate(SeededEntropy(1)).public_identity)
@@ -29,6 +29,7 @@ def config(tmp_path: Path) -> Path:
     path.write_text(
         f'state_directory = "{tmp_path / "state"}"\nname = "me"\nsip_listen = "127.0.0.1:{free_port()}"\n'
         f'contact_points = ["{"a" * 56}"]\nreflectors = ["{REFERENCE}"]\n[tor]\nexecutable = "/no/such/tor"\n'
+        "[vault]\nsealed = false\n"
     )
     return path
 
@@ -52,6 +53,15 @@ def test_a_list_that_is_of_no_use_is_said_when_the_configuration_is_checked(conf
     assert (
         done.stderr == "bayonne: reflector_lists: friends.txt: cannot be read (No such file or directory)\n"
     )
+
+
+def test_authorities_for_domains_that_are_of_no_use_are_said_when_the_configuration_is_checked(
+    config: Path,
+) -> None:
+    config.write_text(config.read_text() + '[domains]\nca_file = "~/no/such/authority.pem"\n')
+    result = CliRunner().invoke(command, ["--config", str(config), "--check-config"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert str(result.exception).startswith("domains.ca_file: ")
 
 
 def test_the_softphones_credentials_stay_the_same(config: Path) -> None:
@@ -85,7 +95,6 @@ def test_a_tor_that_never_comes_up_ends_with_one_sentence(config: Path) -> None:
 
 def test_a_second_agent_on_the_same_state_is_refused(config: Path, tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state")
-    state.prepare()
     state.claim()
     done = bayonne("agent", "--config", str(config))
     assert done.returncode == 1

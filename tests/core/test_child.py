@@ -12,8 +12,10 @@ import pytest
 from relay.core import TransportUnavailable, spawn
 
 _PARENT = """
-import sys
+import signal, sys
 from relay.core import spawn
+# Whoever runs the tests in the background of a shell has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 child = spawn([sys.executable, "-c", "import time; time.sleep(60)"])
 print(child.pid, flush=True)
 {ending}

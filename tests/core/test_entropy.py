@@ -1,5 +1,6 @@
 """Chance: uniform where it says so, within its bounds always, repeatable only from a seed."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -70,6 +71,15 @@ def test_exponential_has_its_mean(source: Entropy) -> None:
 def test_choice_takes_each_option(source: Entropy) -> None:
     options = ("a", "b", "c")
     assert {source.choice(options) for _ in range(200)} == set(options)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=["system", "seeded"])
+def test_drawing_gives_each_option_once_in_any_order(source: Entropy) -> None:
+    orders = {tuple(source.draw("abc")) for _ in range(300)}
+    assert orders == set(itertools.permutations("abc"))
+    assert {tuple(source.draw("abc", 1)) for _ in range(300)} == {("a",), ("b",), ("c",)}
+    assert len(source.draw("abc", 7)) == 3
+    assert source.draw("abc", -1) == []
 
 
 def test_the_systems_tokens_do_not_repeat() -> None:

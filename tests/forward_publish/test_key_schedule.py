@@ -51,6 +51,16 @@ def test_where_the_lines_meet_again_both_ends_know_and_nobody_else() -> None:
     assert stranger.call_keys(TRANSCRIPT, caller=True).join_code(one) != caller.join_code(one)
 
 
+def test_the_auxsecret_is_the_same_at_both_ends_of_one_call_alone() -> None:
+    root = AnswerSecret.derive(SECRETS, TRANSCRIPT)
+    caller, callee = root.call_keys(TRANSCRIPT, caller=True), root.call_keys(TRANSCRIPT, caller=False)
+    again = _hkdf(TRANSCRIPT, b"".join(SECRETS), b"bayonne call meets again\x00" + TRANSCRIPT, 32)
+    expected = hmac.digest(again, b"bayonne call ZRTP auxsecret\x00\x01", "sha256")
+    assert caller.auxsecret() == callee.auxsecret() == expected
+    assert expected not in (caller.send, caller.receive, caller.again)
+    assert root.call_keys(bytes(32), caller=True).auxsecret() != expected
+
+
 def test_every_secret_counts() -> None:
     keys = {AnswerSecret.derive(SECRETS, TRANSCRIPT).answer_key()}
     for position in range(len(SECRETS)):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from relay.forward_publish import (
     MOST_SIP,
     SEALED_SIZE,
     HybridKey,
+    HybridPublicKey,
     OpenedNote,
     OpenedRing,
     Peer,
@@ -25,6 +27,7 @@ from relay.forward_publish import (
     sealed,
 )
 from relay.identity import Identity
+from relay.identity.identity import curve25519_public
 
 Pair = Any  # of conftest.py, which cannot be imported by name
 
@@ -117,6 +120,24 @@ def test_replay_is_noticed(pair: Pair) -> None:
         open_message(body, *arguments)
 
 
+def test_a_ring_sealed_anew_by_who_stole_the_prekey_is_noticed_too(pair: Pair) -> None:
+    body, ring = pair.ring()
+    padded = pair.prekey.key.open(body, sealed._INFO)
+    again = HybridPublicKey.parse(pair.prekey.public).seal(padded, sealed._INFO)
+    arguments = (pair.bob, pair.to_alice, [pair.prekey])
+    assert again != body
+    # The control: it is a good ring, to who has not seen the other.
+    opened = open_message(again, *arguments, ReplayCache(), pair.clock.wall())
+    assert isinstance(opened, OpenedRing)
+    assert ring.open_answer(opened.seal_answer(pair.bob, b"200", pair.entropy)[0]) is None, (
+        "no call comes of it"
+    )
+    replays = ReplayCache()
+    open_message(body, *arguments, replays, pair.clock.wall())
+    with pytest.raises(PeerError, match="replayed"):
+        open_message(again, *arguments, replays, pair.clock.wall())
+
+
 @pytest.mark.parametrize("difference", [-1801.0, 1802.0])
 def test_a_message_outside_the_time_window_is_refused(pair: Pair, difference: float) -> None:
     body, _ = pair.ring()
@@ -156,6 +177,113 @@ def test_whoever_stole_the_callees_identity_cannot_pose_as_others(pair: Pair) ->
     with pytest.raises(PeerError, match="not authentic"):
         received(forged(pair.bob.agree(pair.prekey.public[-32:])))
     assert isinstance(received(forged(pair.alice.agree(pair.prekey.public[-32:]))), OpenedNote)  # the control
+
+
+def test_a_ring_resent_to_another_contact_of_the_caller_rings_for_nobody(pair: Pair) -> None:
+    """Unknown key share, by a contact point and, sealed anew, by a callee who lies."""
+    carol, secret = Identity.generate(pair.entropy), pair.entropy.token(32)
+    prekey = Prekey.generate(pair.entropy, pair.clock.wall())
+    body, _ = pair.ring()
+
+    def at_carols(resent: bytes, shared: bytes) -> object:
+        peer = Peer(pair.alice.public_key, shared)
+        return open_message(resent, carol, peer, [prekey], ReplayCache(), pair.clock.wall())
+
+    with pytest.raises(PeerError, match="not sealed"):
+        at_carols(body, secret)
+    padded = pair.prekey.key.open(body, sealed._INFO)
+    anew = HybridPublicKey.parse(prekey.public).seal(padded, sealed._INFO)
+    for shared in (secret, pair.secret):
+        with pytest.raises(PeerError, match="not authentic"):
+            at_carols(anew, shared)
+    to_carol = Peer(carol.public_key, secret)
+    own, _ = seal_ring(pair.alice, to_carol, prekey.public, b"INVITE", pair.reply, pair.clock, pair.entropy)
+    assert isinstance(at_carols(own, secret), OpenedRing), "the control"
+
+
+def test_nobody_is_talked_down_to_another_version_or_to_half_a_key(pair: Pair) -> None:
+    for half in (
+        pair.prekey.public[-32:],
+        pair.prekey.public[:-32],
+        b"\xff" * 1184 + pair.prekey.public[-32:],
+    ):
+        with pytest.raises(PeerError, match="bad hybrid key"):
+            seal_note(pair.alice, pair.to_bob, half, b"", pair.clock, pair.entropy)
+    body, _ = pair.ring()
+    padded = pair.prekey.key.open(body, sealed._INFO)
+    assert padded is not None
+    sealing = HybridPublicKey.parse(pair.prekey.public)
+
+    def received(version: bytes) -> object:
+        other = sealing.seal(padded, version)
+        return open_message(other, pair.bob, pair.to_alice, [pair.prekey], ReplayCache(), pair.clock.wall())
+
+    for version in (b"bayonne sealed SIP, version 0", b"bayonne sealed SIP, version 2", b""):
+        with pytest.raises(PeerError, match="not sealed"):
+            received(version)
+    assert isinstance(received(sealed._INFO), OpenedRing), "the control"
+
+
+@pytest.mark.parametrize("point", [bytes(32), (1).to_bytes(32, "little"), b"\xec" + b"\xff" * 30 + b"\x7f"])
+def test_keys_that_contribute_nothing_are_refused_everywhere(pair: Pair, point: bytes) -> None:
+    """Points of small order (RFC 7748 section 6.1), as prekey, as the caller's fresh key, and as the answer's."""
+    with pytest.raises(PeerError, match="bad agreement key"):
+        seal_note(pair.alice, pair.to_bob, pair.prekey.public[:-32] + point, b"", pair.clock, pair.entropy)
+    body, ring = pair.ring()
+    opened = opened_ring(pair, body)
+    answer, _ = opened.seal_answer(pair.bob, b"200", pair.entropy)
+    assert ring.open_answer(answer[:1088] + point + answer[1120:]) is None
+    poor = replace(
+        opened, _fresh=HybridPublicKey(opened._fresh.kem, X25519PublicKey.from_public_bytes(point))
+    )
+    with pytest.raises(PeerError, match="bad hybrid key"):
+        poor.seal_answer(pair.bob, b"200", pair.entropy)
+
+
+def test_either_of_the_two_could_have_made_a_call_alone(pair: Pair) -> None:
+    """Deniability: Bob, without anything of Alice's but her public key, makes her ring and his answer; Alice makes his
+    answer to her ring, without anything of his.  Whoever has all secrets of the two takes them for real."""
+
+    class Posing:
+        """Alice's identity as far as Bob's secrets go; Bob's as far as Alice's go."""
+
+        def __init__(self, public_key: bytes, agreements: dict[bytes, bytes]) -> None:
+            self.public_key, self._agreements = public_key, agreements
+
+        def diffie_hellman(self, peer: bytes) -> bytes:
+            return self._agreements[peer]
+
+        def agree(self, public: Any) -> bytes:
+            raw = public if isinstance(public, bytes) else public.public_bytes_raw()
+            return self._agreements[raw]
+
+    prekey = pair.prekey
+    of_alices = curve25519_public(pair.alice.public_key)
+    by_bob: Any = Posing(
+        pair.alice.public_key,
+        {
+            pair.bob.public_key: pair.bob.diffie_hellman(pair.alice.public_key),
+            prekey.public[-32:]: prekey.key.x25519.exchange(of_alices),
+        },
+    )
+    forged, ring = seal_ring(
+        by_bob, pair.to_bob, prekey.public, b"INVITE", pair.reply, pair.clock, pair.entropy
+    )
+    answer, _ = opened_ring(pair, forged).seal_answer(pair.bob, b"200", pair.entropy)
+    judged = replace(ring, _me=pair.alice).open_answer(answer)
+    assert judged is not None
+
+    body, real = pair.ring()
+    of_bobs = curve25519_public(pair.bob.public_key)
+    by_alice: Any = Posing(
+        pair.bob.public_key,
+        {real._fresh.public[-32:]: real._fresh.x25519.exchange(of_bobs)},
+    )
+    alices_view = replace(opened_ring(pair, body), _shared=real._shared)
+    assert real.open_answer(alices_view.seal_answer(by_alice, b"200", pair.entropy)[0]) is not None
+    # The control: who lacks the agreement with the fresh key makes nothing that is taken.
+    other: Any = Posing(pair.bob.public_key, {real._fresh.public[-32:]: bytes(32)})
+    assert real.open_answer(alices_view.seal_answer(other, b"200", pair.entropy)[0]) is None
 
 
 class _ThiefAsBob:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import MisuseError, PeerError, SeededEntropy
-from relay.forward_publish import NONCE_SIZE, TokenKey, is_token, token_of
+from relay.forward_publish import NONCE_SIZE, TokenKey, is_token, token_bytes, token_of, token_text
 from relay.forward_publish.binding_text import (
     format_challenge,
     format_credentials,
@@ -80,3 +80,19 @@ def test_one_way_of_writing_only() -> None:
 @pytest.mark.parametrize("text", ["", "a" * 51, "A" * 52, "1" * 52, "a" * 51 + "é"])
 def test_what_is_no_token(text: str) -> None:
     assert not is_token(text)
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_token_is_text_in_a_uri_and_bytes_in_a_record(raw: bytes) -> None:
+    token = token_text(raw)
+    assert is_token(token)
+    assert token_bytes(token) == raw
+
+
+def test_there_is_one_way_to_write_a_token() -> None:
+    token = token_text(bytes(32))
+    for wrong in ("", token[:-1], token + "a", token.upper(), token[:-1] + "b", "1" * 52, "\u0131" * 52):
+        with pytest.raises(PeerError, match="bad token"):
+            token_bytes(wrong)
+    with pytest.raises(MisuseError):
+        token_text(bytes(31))

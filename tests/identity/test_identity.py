@@ -4,7 +4,7 @@ import base64
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core import MisuseError, PeerError, SeededEntropy
@@ -47,6 +47,7 @@ def test_a_key_of_no_use_is_the_peers_fault(key: bytes) -> None:
         Identity.from_seed(bytes(32)).diffie_hellman(key)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_address_round_trip(key: bytes) -> None:
     address = format_address(key)
@@ -55,6 +56,7 @@ def test_address_round_trip(key: bytes) -> None:
     assert parse_address(address.upper() + ".BAYONNE.ALT") == key
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_an_address_is_never_an_onion_name(key: bytes) -> None:
     raw = base64.b32decode(format_address(key).upper())
@@ -66,6 +68,7 @@ def test_an_address_is_never_an_onion_name(key: bytes) -> None:
         parse_address(onion)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_parsing_any_text_raises_only_peer_error(text: str) -> None:
     with pytest.raises(PeerError):

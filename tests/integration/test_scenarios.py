@@ -20,7 +20,7 @@ from relay.core import SeededEntropy
 from relay.media_reflector import DROPS
 from tests.integration.world import BOB, World, open_world
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 
 _destinations: list[set[object]] = []

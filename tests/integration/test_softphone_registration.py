@@ -27,8 +27,6 @@ from relay.core import Child, SystemClock, SystemEntropy, spawn
 from relay.lab.softphones import Account, Softphone
 from relay.sip.opus_offer import answer_phone, neutral_offer
 
-pytestmark = pytest.mark.integration
-
 SCENARIOS = Path(__file__).parent / "sipp"
 CLOCK = SystemClock()
 T = TypeVar("T")

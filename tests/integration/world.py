@@ -8,15 +8,23 @@ import contextlib
 import io
 import os
 import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
-from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, StateDirectory
+from relay.agent import Agent, AgentSettings, ChaffSettings, ContactBook, PlainFiles
+from relay.agent.contact_file import Introducing
+from relay.agent.credentials import own_identity, own_softphone
+from relay.agent.daemon import Daemon
+from relay.agent.invitations import make_invitation
+from relay.agent.settings import VaultSettings
 from relay.core import Clock, SystemClock, SystemEntropy
+from relay.identity import InvitationKind
 from relay.lab.audio import write_wav
-from relay.lab.softphones import Account, Softphone
+from relay.lab.softphones import OPUS, Account, Softphone
 from relay.lab.speech import Voice, build_speech, sounds_directory
 from relay.node.contact_point import ContactPointNode, ContactPointSettings
 from relay.node.reflector import ReflectorNode
@@ -71,10 +79,19 @@ class Person:
     """One agent with its softphone."""
 
     name: str
-    agent: Agent
+    daemon: Daemon
     told: Teller
     task: "asyncio.Task[None]"
     phone: Softphone
+
+    @property
+    def busy(self) -> bool:
+        return self.daemon.agent is not None and self.daemon.agent.busy
+
+    @property
+    def agent(self) -> Agent:
+        assert self.daemon.agent is not None
+        return self.daemon.agent
 
 
 @dataclass(slots=True)
@@ -117,14 +134,14 @@ class World:
 
     def book(self, name: str) -> ContactBook:
         """The contacts on disk of one person."""
-        book = ContactBook(StateDirectory(self.directory / name))
+        book = ContactBook(PlainFiles(self.directory / name))
         book.refresh()
         return book
 
     async def quiet(self, *, timeout: float = 12.0) -> None:
         """Wait until no call and no line is left, and forget old phone reports."""
         async with asyncio.timeout(timeout):
-            while any(person.agent.busy for person in self.people.values()):  # noqa: ASYNC110 - no event to wait for
+            while any(person.busy for person in self.people.values()):  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.1)
         for person in self.people.values():
             while not person.phone.reports.empty():
@@ -143,12 +160,21 @@ class World:
 
 @contextlib.asynccontextmanager
 async def open_world(  # type: ignore[no-untyped-def]
-    network: Path, directory: Path, *, trunk_slots: int = 0, references: tuple[str, ...] = ()
+    network: Path,
+    directory: Path,
+    *,
+    trunk_slots: int = 0,
+    references: tuple[str, ...] = (),
+    change: Callable[[AgentSettings], AgentSettings] = lambda settings: settings,
+    introduced: bool = True,
+    codecs: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ):
     """Everything up, both contacts ready, both softphones registered; everything down afterwards.
 
     With `trunk_slots` the two reflectors keep a trunk, and each of the two people accepts one of them alone.  With
-    `references` the reflectors are those, which run elsewhere, and none is started.
+    `references` the reflectors are those, which run elsewhere, and none is started.  `change` is made to the
+    settings of both agents; unless they are `introduced`, the two do not know each other.  `codecs` are those of each
+    person's phone, where not Opus alone.
     """
     world = World(directory, SystemClock())
     async with contextlib.AsyncExitStack() as stack:
@@ -160,13 +186,18 @@ async def open_world(  # type: ignore[no-untyped-def]
             await _join_by_trunk(world, trunk_slots)
         accepted = references or tuple(reflector.reference for reflector in world.reflectors)
         settings = {
-            name: _settings(world, network, name, accepted[number : number + 1] if trunk_slots else accepted)
+            name: change(
+                _settings(world, network, name, accepted[number : number + 1] if trunk_slots else accepted)
+            )
             for number, name in enumerate(PEOPLE)
         }
-        _introduce(world, settings)
-        await asyncio.gather(*(_person(world, settings[name], stack) for name in PEOPLE))
-        for name, other in zip(PEOPLE, reversed(PEOPLE), strict=True):
-            await world.people[name].told.wait_for("contact-ready", timeout=60, contact=other)
+        if introduced:
+            _introduce(world, settings)
+        await asyncio.gather(
+            *(_person(world, settings[name], stack, codecs.get(name, (OPUS,))) for name in PEOPLE)
+        )
+        for name, other in zip(PEOPLE, reversed(PEOPLE), strict=True) if introduced else ():
+            await world.people[name].told.wait_for("contact-ready", timeout=90, contact=other)
         yield world
 
 
@@ -186,11 +217,13 @@ async def _contact_point(world: World, network: Path, stack: contextlib.AsyncExi
 
 
 async def _join_by_trunk(world: World, slots: int) -> None:
-    """Both operators write each other's reference into their configuration and send SIGHUP."""
+    """Both operators write each other's reference into their configuration, as trunk and backup, and send SIGHUP."""
     first, second = world.reflectors
     for one, other in ((first, second), (second, first)):
         ends = (TrunkSettings(other.reference, slots),)
-        one.settings = msgspec.structs.replace(one.settings, trunks=ends)
+        one.settings = msgspec.structs.replace(
+            one.settings, trunks=ends, backup=other.reference, peers=(other.reference,)
+        )
         one.node.reload()
     async with asyncio.timeout(60):
         while not all(one.trunk_is_up for one in world.reflectors):  # noqa: ASYNC110 - no event to wait for
@@ -205,7 +238,7 @@ async def start_reflector(
     settings: ReflectorSettings | None = None,
 ) -> None:
     """A new reflector, or an earlier one again, with its `settings`."""
-    address = ("127.0.0.1", _free_port(socket.SOCK_DGRAM))
+    address = ("127.0.0.1", free_port(socket.SOCK_DGRAM))
     settings = settings or ReflectorSettings(
         state_directory=str(world.directory / f"reflector-{number}"),
         udp_listen=f"{address[0]}:{address[1]}",
@@ -244,33 +277,39 @@ def _settings(world: World, network: Path, name: str, reflectors: tuple[str, ...
     return AgentSettings(
         state_directory=str(world.directory / name),
         name=name,
-        sip_listen=f"127.0.0.1:{_free_port(socket.SOCK_STREAM)}",
+        sip_listen=f"127.0.0.1:{free_port(socket.SOCK_STREAM)}",
         line_address=LINE_ADDRESSES[name],
         contact_points=(world.contact_point.onion,),
         reflectors=reflectors,
         tor=_tor(network),
+        vault=VaultSettings(sealed=False),
         chaff=ChaffSettings(start_delay=START_DELAY, staggered_teardown=STAGGERED_TEARDOWN),
     )
 
 
 def _introduce(world: World, settings: dict[str, AgentSettings]) -> None:
+    """Alice's invitation is in bob's hands; the two agents do the rest."""
     entropy = SystemEntropy()
-    alice, bob = (StateDirectory(settings[name].directory) for name in PEOPLE)
-    for state in (alice, bob):
-        state.prepare()
-    points = settings[ALICE].contact_points
-    invitation = ContactBook(alice).invite(BOB, points, alice.identity(entropy).public_key, entropy)
-    ContactBook(bob).accept(ALICE, invitation, entropy)
+    alice, bob = (PlainFiles(settings[name].directory) for name in PEOPLE)
+    points, wall = settings[ALICE].contact_points, world.clock.wall()
+    key = own_identity(alice, entropy).public_key
+    invitation, _ = make_invitation(
+        ContactBook(alice), BOB, InvitationKind.ONCE, key, points, 86400, wall=wall, entropy=entropy
+    )
+    introducing = Introducing(invitation.record_secret, 0)
+    ContactBook(bob).add(ALICE, key, introducing, points, entropy)
 
 
-async def _person(world: World, settings: AgentSettings, stack: contextlib.AsyncExitStack) -> None:
+async def _person(
+    world: World, settings: AgentSettings, stack: contextlib.AsyncExitStack, codecs: tuple[str, ...]
+) -> None:
     name = settings.name
     told = Teller(world.clock)
-    agent = Agent(settings, world.clock, SystemEntropy(), told)
-    task = asyncio.create_task(agent.run())
+    daemon = Daemon(settings, world.clock, SystemEntropy(), told)
+    task = asyncio.create_task(daemon.run())
 
     async def end() -> None:
-        agent.stop()
+        daemon.stop()
         await asyncio.gather(task, return_exceptions=True)
 
     stack.push_async_callback(end)
@@ -280,31 +319,49 @@ async def _person(world: World, settings: AgentSettings, stack: contextlib.Async
         ready.cancel()
         task.result()
     await ready
-    account = StateDirectory(settings.directory).softphone(name, SystemEntropy())
-    directory = world.directory / f"{name}-phone"
+    phone = await start_phone(world, settings, told, codecs)
+    world.people[name] = Person(name, daemon, told, task, phone)
+
+    async def hang_up_for_good() -> None:
+        await world.people[name].phone.close()
+
+    stack.push_async_callback(hang_up_for_good)
+
+
+async def start_phone(
+    world: World, settings: AgentSettings, told: Teller, codecs: tuple[str, ...]
+) -> Softphone:
+    """A softphone that is registered at this person's agent; any earlier one has to be closed."""
+    name = settings.name
+    account = own_softphone(PlainFiles(settings.directory), name, SystemEntropy())
+    directory = world.directory / f"{name}-phone-{len(list(world.directory.glob(f'{name}-phone-*')))}"
     directory.mkdir()
     microphone = directory / "microphone.wav"
     voice: Voice = "english" if name == ALICE else "french"
     speech = build_speech(voice, 40.0, sounds_directory(os.environ))
     write_wav(microphone, speech.sound)
     phone = Softphone(
-        Account(account.user, account.password, settings.sip_listen),
+        Account(account.user, account.password, settings.sip_listen, codecs=codecs),
         microphone,
         directory,
         world.clock,
         os.environ,
     )
-    stack.push_async_callback(phone.close)
-    await phone.start()
-    await told.wait_for("registered", timeout=20)
-    world.people[name] = Person(name, agent, told, task, phone)
+    before = world.clock.monotonic()
+    try:
+        await phone.start()
+        await told.wait_for("registered", timeout=20, after=before)
+    except BaseException:
+        await phone.close()
+        raise
+    return phone
 
 
 def _tor(network: Path) -> TorSettings:
     return TorSettings(network_directory=str(network))
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def free_port(kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

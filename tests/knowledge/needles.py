@@ -1,5 +1,6 @@
 """What must not be found, in every spelling in which it could be found, and where to look for it."""
 
+import asyncio
 import base64
 import gc
 from collections.abc import Iterable, Mapping
@@ -40,13 +41,17 @@ def files_below(directory: Path) -> dict[str, bytes]:
 
 
 def memory_of(*roots: object) -> bytes:
-    """Every text and byte string that can be reached from there; code, classes and modules are nobody's memory."""
+    """Every text and byte string that can be reached from there.
+
+    Code, classes and modules are nobody's memory, and the event loop is everybody's: through it one role of a test
+    reaches all others.
+    """
     found: list[bytes] = []
     seen: set[int] = set()
     waiting = list(roots)
     while waiting:
         here = waiting.pop()
-        if id(here) in seen or isinstance(here, (type, ModuleType, FunctionType)):
+        if id(here) in seen or isinstance(here, (type, ModuleType, FunctionType, asyncio.AbstractEventLoop)):
             continue
         seen.add(id(here))
         if isinstance(here, (bytes, bytearray)):

@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from relay.agent import StateDirectory
+from relay.agent import PlainFiles
+from relay.agent.credentials import own_identity, own_softphone
 from relay.core import SystemEntropy, configure_logging
 from relay.forward_publish import SEALED_SIZE
 from relay.identity import format_address
@@ -23,7 +24,7 @@ from relay.tor import TorClient, TorSettings
 from tests.integration.world import ALICE, BOB, LINE_ADDRESSES, PEOPLE, World, open_world
 from tests.knowledge.needles import files_below, search, spellings
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 
 @dataclass(slots=True)
@@ -64,9 +65,9 @@ async def held(private_network: Path, tmp_path_factory: pytest.TempPathFactory) 
     async with open_world(private_network, directory) as world:
         needles: dict[str, list[bytes]] = {}
         for name in PEOPLE:
-            state = StateDirectory(directory / name)
-            identity = state.identity(SystemEntropy())
-            account = state.softphone(name, SystemEntropy())
+            state = PlainFiles(directory / name)
+            identity = own_identity(state, SystemEntropy())
+            account = own_softphone(state, name, SystemEntropy())
             needles |= {
                 f"{name}'s identity key": spellings(identity.public_key),
                 f"{name}'s secret seed": spellings(identity.seed),

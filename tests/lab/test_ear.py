@@ -70,7 +70,7 @@ def test_growth_is_dated(tmp_path: Path) -> None:
         watch.close()
         watch.close()
     [growth] = watch.files()
-    dated = dated_frames(Growth(growth.path, growth.seen), RATE)
+    dated = dated_frames(Growth(growth.path, growth.seen))
     assert [count for _, count in dated.arrivals] == [BLOCK * (k + 1) for k in range(5)]
     late = [at - when for (at, _), when in zip(dated.arrivals, wrote, strict=True)]
     assert min(late) >= 0

@@ -19,12 +19,13 @@ from relay.media_reflector.forwarding.face import (
     DownKeys,
     Elsewhere,
     Forwarding,
+    Stranger,
     UpKeys,
 )
 from relay.media_reflector.handouts import DRAININGS_AT_ONCE
 from relay.media_reflector.line import Line
 from relay.media_reflector.link import CellSender
-from relay.media_reflector.reflector import MAX_PENDING
+from relay.media_reflector.reflector import MAX_KNOCKING, MAX_PENDING
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, LinkType
 from tests.native_code import native_plane
 
@@ -480,6 +481,41 @@ def test_a_limit_leaves_the_rest_for_the_next_call(world: World) -> None:
     assert world.reflector.occupancy.opening == 3
     assert not world.reflector.handle([], world.now, limit=3)
     assert world.reflector.occupancy.opening == 5
+
+
+def test_a_ticket_whose_first_message_waits_waits_once(world: World) -> None:
+    firsts = []
+    for _ in range(3):
+        agent = world.client()
+        for _ in range(4):
+            world.forwarding.receive([(agent.next_cell(world.now), world.place("a"))], world.now)
+            firsts += world.forwarding.upcalls()
+            world.steps += 20
+    assert len(firsts) == 12
+    world.reflector.handle(firsts, world.now, limit=0)
+    assert world.count("already_waiting") == 9
+    assert not world.reflector.handle([], world.now, limit=3)
+    assert world.reflector.occupancy.opening == 3
+
+
+def test_first_messages_that_wait_are_bounded(world: World) -> None:
+    cell = world.client().next_cell(world.now)
+    firsts = [Stranger(cell[:12] + index.to_bytes(16) + cell[28:], world.place("a")) for index in range(300)]
+    world.reflector.handle(firsts, world.now, limit=0)
+    assert world.count("overburdened") == 300 - MAX_KNOCKING
+
+
+def test_a_handshake_is_rather_finished_than_another_begun(world: World) -> None:
+    """And none of the two starves the other."""
+    alice = world.agent("alice")
+    world.run(0.5)
+    held = world.held(alice)
+    said = Elsewhere(held.number, False, bytes([LinkType.CONTROL]) + bytes(131), held.address)
+    knocking = [Stranger(world.client().next_cell(world.now), world.place("a")) for _ in range(5)]
+    before = world.count("unknown_control")
+    world.reflector.handle([*knocking, *[said] * 20], world.now, limit=10)
+    assert world.count("unknown_control") - before == 8
+    assert world.reflector.occupancy.opening == 2
 
 
 def test_what_waits_for_a_decision_is_bounded(world: World) -> None:

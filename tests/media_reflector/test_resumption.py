@@ -1,5 +1,6 @@
 """Tickets without a table: hourly keys, single use, a restart, the keys that peers left."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,6 +94,14 @@ def test_what_cannot_be_read_changes_nothing(data: bytes) -> None:
     ticket = keys.mint(0.0)
     assert not keys.restore(data)
     assert keys.find(ticket.id, 1.0) == ticket
+
+
+def test_used_numbers_that_are_cut_short_are_not_read_as_others() -> None:
+    keys = _keys()
+    keys.use(keys.mint(0.0).id)
+    version, saved = msgspec.msgpack.decode(keys.save())
+    saved[0][3] = saved[0][3][:-1]
+    assert not _keys().restore(msgspec.msgpack.encode([version, saved]))
 
 
 def test_damaged_keys_are_never_taken_for_others() -> None:

@@ -14,14 +14,20 @@ from relay.node.service_manager import ServiceManager
 from relay.tor import OnionKey, OnionService, TorSettings
 from tests.node.fake_tor import FakeTor
 from tests.node.running import Manager, Run, Start, settings_for
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 ONION = "b" * 56
 
 
 class LoopbackTor:
-    """Publishes and opens, as Tor would, on this machine's own sockets."""
+    """Publishes and opens, as Tor would, on this machine's own sockets; `network` holds those that reach each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, onion: str = ONION, network: dict[str, "LoopbackTor"] | None = None) -> None:
+        self.onion = onion
+        self.network = {} if network is None else network
+        self.network[onion] = self
         self.ports: dict[int, tuple[str, int] | Path] = {}
         self.isolations: list[str] = []
         self.keys: list[OnionKey | None] = []
@@ -37,7 +43,7 @@ class LoopbackTor:
         self.keys.append(key)
         self.proof_of_work = proof_of_work
         self.ports = dict(ports)
-        return OnionService(ONION, OnionKey("ED25519-V3:kept"), self._remove)
+        return OnionService(self.onion, OnionKey("ED25519-V3:kept"), self._remove)
 
     async def _remove(self) -> None:
         self.ports = {}
@@ -46,7 +52,8 @@ class LoopbackTor:
         self, onion: str, port: int, *, isolation: str
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self.isolations.append(isolation)
-        target = self.ports.get(port)
+        there = self.network.get(onion)
+        target = there.ports.get(port) if there is not None else None
         try:
             match target:
                 case Path():
@@ -72,13 +79,19 @@ async def start_node(tmp_path: Path) -> AsyncIterator[StartNode]:
         mode: str = "own",
         state: str = "state",
         clock: Clock | None = None,
+        database: str = "",
+        peers: tuple[str, ...] = (),
+        onion: str = ONION,
+        network: dict[str, LoopbackTor] | None = None,
     ) -> tuple[ContactPointNode, LoopbackTor]:
         settings = ContactPointSettings(
             str(tmp_path / state),
+            database,
+            peers,
             tor=TorSettings(mode="running" if mode == "running" else "own"),
             limits=limits or ContactPointLimits(),
         )
-        tor = LoopbackTor()
+        tor = LoopbackTor(onion, network)
         tap = None if taps is None else lambda stream, data: taps.append((stream, data))
         node = ContactPointNode(settings, tor, clock or ManualClock(), SystemEntropy(), tap)
         await node.start()

@@ -14,7 +14,7 @@ ONION = "b" * 56
 Target = tuple[str, int] | Path
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Return once `condition` holds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is watched tells nobody that it changed

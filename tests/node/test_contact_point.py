@@ -7,31 +7,50 @@ from typing import Any
 
 import pytest
 
-from relay.core import ManualClock, SystemClock, SystemEntropy
+from relay.core import ConfigurationError, ManualClock, SystemClock, SystemEntropy
 from relay.forward_publish import (
     ANSWER_SIZE,
+    BASE_BITS,
+    CLOCK_SKEW,
+    PERIOD,
+    REQUEST_SIZE,
     SEALED_SIZE,
     ContactPointLimits,
     ContactRecord,
-    Peer,
+    Digests,
+    Entry,
+    EntryKind,
+    Fetch,
+    Peers,
     Prekey,
+    Put,
+    PutAnswer,
+    PutResult,
     ReachableAt,
-    RecordRequest,
-    RequestKind,
-    Role,
+    RecordStatus,
+    RecordUse,
     StoredRecord,
+    Summary,
     TokenKey,
+    Want,
     coarse_revision,
     current_period,
+    do_work,
     latest_expiry,
+    parse_digests,
+    parse_peers,
+    parse_slots,
+    parse_summary,
     seal_record,
 )
 from relay.forward_publish.binding_text import format_credentials, parse_challenge
-from relay.forward_publish.buckets import REQUEST_SIZE
 from relay.identity import Identity
-from relay.node import contact_point
+from relay.node import contact_point, recounting
+from relay.node.contact_point import ContactPointSettings
 from relay.sip import Headers, Message, MessageStream, Request, Response
 from relay.wire import exchange, frame, read_frame
+from tests.node.descriptors import any_descriptor
+from tests.node.fake_tor import until
 
 Node = Any  # the fixtures of conftest.py, which cannot be imported by name
 ONION = "b" * 56
@@ -253,45 +272,136 @@ async def test_who_binds_no_token_is_cut_off_however_busy(
     assert isinstance(await listener.next(), Request)
 
 
-async def test_one_connection_leaves_few_records(start_node: Node) -> None:
-    clock = ManualClock()
-    node, tor = await start_node(limits=ContactPointLimits(puts_per_connection=2), clock=clock)
-    put = RecordRequest(RequestKind.PUT, record=any_record(clock.wall())).to_bytes()
-    reader, writer = await tor.open(ONION, 7221, isolation="r")
-    for _ in range(2):
-        writer.write(frame(put))
-        await read_frame(reader, ANSWER_SIZE)
-    writer.write(frame(put))
-    async with asyncio.timeout(_UNTIL):
-        assert await reader.read() == b""
-    writer.close()
-    assert node.counters["records over the connection"] == 1
-    assert await exchange(tor, ONION, 7221, put, isolation="r", limit=ANSWER_SIZE)
+async def ask(stream: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> bytes:
+    reader, writer = stream
+    writer.write(frame(request))
+    return await read_frame(reader, ANSWER_SIZE)
 
 
 def any_record(now: float) -> StoredRecord:
     entropy, period = SystemEntropy(), current_period(now)
-    me, peer = Identity.generate(entropy), Peer(Identity.generate(entropy).public_key, bytes(32))
     record = ContactRecord(
-        me.public_key,
-        (ReachableAt(ONION, TokenKey.generate(entropy).token),),
+        RecordUse.PAIRWISE,
+        RecordStatus.OPEN,
+        (ReachableAt(bytes(35), bytes(32)),),
         Prekey.generate(entropy, now).public,
         coarse_revision(now),
         latest_expiry(period),
     )
-    return seal_record(record, me, peer, Role.INVITER, period, entropy)
+    return seal_record(record, Identity.generate(entropy), entropy.token(32), period, entropy)
+
+
+def put_of(entry: Entry) -> bytes:
+    return Put.of(entry, do_work(entry, BASE_BITS)).to_bytes()
+
+
+async def test_one_connection_leaves_few_records(start_node: Node) -> None:
+    clock = ManualClock()
+    node, tor = await start_node(limits=ContactPointLimits(puts_per_connection=2), clock=clock)
+    put = put_of(any_record(clock.wall()))
+    stream = await tor.open(ONION, 7221, isolation="r")
+    for _ in range(2):
+        assert PutAnswer.parse(await ask(stream, put)).result is PutResult.ACCEPTED
+    stream[1].write(frame(put))
+    async with asyncio.timeout(_UNTIL):
+        assert await stream[0].read() == b""
+    stream[1].close()
+    assert node.counters["entries over the connection"] == 1
+    assert await exchange(tor, ONION, 7221, put, isolation="r", limit=ANSWER_SIZE)
+
+
+async def test_every_request_of_the_record_port(start_node: Node) -> None:
+    clock = ManualClock()
+    node, tor = await start_node(clock=clock, peers=("c" * 56,))
+    record, descriptor = any_record(clock.wall()), any_descriptor(clock.wall())
+    stream = await tor.open(ONION, 7221, isolation="r")
+    for entry in (record, descriptor):
+        assert PutAnswer.parse(await ask(stream, put_of(entry))).result is PutResult.ACCEPTED
+    for kind, entry in ((EntryKind.RECORD, record), (EntryKind.DESCRIPTOR, descriptor)):
+        fetch, summary = Fetch(kind), Summary(kind)
+        digests, want = Digests(kind), Want(kind, [entry.key[:16]])
+        answers = [await ask(stream, asked.to_bytes()) for asked in (fetch, digests, summary, want)]
+        assert {len(answer) for answer in answers} == {ANSWER_SIZE}
+        assert parse_slots(answers[0], fetch)[1] == [entry.body]
+        assert sum(count for _, count in parse_digests(answers[1], digests)) == 1
+        assert parse_summary(answers[2], summary)[0][:2] == (entry.key[:16], entry.revision)
+        assert parse_slots(answers[3], want)[1] == [entry.body]
+    peers = Peers()
+    assert parse_peers(await ask(stream, peers.to_bytes()), peers) == []  # the seed never answered
+    stream[1].close()
+    assert node.counters["entries stored"] == 2
+
+
+async def test_what_expires_goes(start_node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contact_point, "_EXPIRE_EVERY", 0.02)
+    clock = ManualClock()
+    node, tor = await start_node(clock=clock)
+    put = put_of(any_record(clock.wall()))
+    await exchange(tor, ONION, 7221, put, isolation="r", limit=ANSWER_SIZE)
+    assert await node._store.count(EntryKind.RECORD) == 1
+    clock.advance(2 * PERIOD + CLOCK_SKEW + 1)
+    await until(lambda: not node._store.counts(EntryKind.RECORD).any())
+
+
+async def test_what_ends_though_it_has_to_go_on_is_said_by_kind_alone(
+    start_node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contact_point, "_EXPIRE_EVERY", 0.02)
+    node, _ = await start_node()
+
+    async def fail(_before: float) -> int:
+        raise ValueError("a record's key")
+
+    monkeypatch.setattr(node._office, "expire", fail)
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += "".join(capfd.readouterr())
+        return "ValueError" in said
+
+    await until(told)
+    assert "record's key" not in said
+
+
+async def test_what_another_program_of_a_cluster_wrote_is_counted(
+    start_node: Node, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setattr(recounting, "EVERY", 0.05)
+    clock = ManualClock()
+    node, _ = await start_node(clock=clock, database=postgres_url)
+    _, tor = await start_node(clock=clock, database=postgres_url, state="other")
+    await exchange(tor, ONION, 7221, put_of(any_record(clock.wall())), isolation="r", limit=ANSWER_SIZE)
+    await until(lambda: node._store.counts(EntryKind.RECORD).any())
+    assert await node._store.count(EntryKind.RECORD) == 1
+
+
+async def test_one_line_names_another_database(start_node: Node, tmp_path: Path, postgres_url: str) -> None:
+    clock = ManualClock()
+    _, tor = await start_node(clock=clock, database=postgres_url)
+    record = any_record(clock.wall())
+    await exchange(tor, ONION, 7221, put_of(record), isolation="r", limit=ANSWER_SIZE)
+    fetch = Fetch(EntryKind.RECORD)
+    answer = await exchange(tor, ONION, 7221, fetch.to_bytes(), isolation="r", limit=ANSWER_SIZE)
+    assert parse_slots(answer, fetch)[1] == [record.body]
+    assert not (tmp_path / "state" / "records.db").exists()
+
+
+@pytest.mark.parametrize("peers", [("x",), ("a" * 56 + ".onion",), ("a" * 56,) * 65])
+def test_peers_are_onion_names(peers: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="peers"):
+        ContactPointSettings("state", peers=peers).check()
 
 
 async def test_records_over_the_stream(start_node: Node) -> None:
     node, tor = await start_node()
-    fetch = RecordRequest(RequestKind.FETCH).to_bytes()
+    fetch = Fetch(EntryKind.RECORD).to_bytes()
     answer = await exchange(tor, ONION, 7221, fetch, isolation="r", limit=ANSWER_SIZE)
     assert len(answer) == ANSWER_SIZE
-    reader, writer = await tor.open(ONION, 7221, isolation="r")
+    stream = await tor.open(ONION, 7221, isolation="r")
     for _ in range(2):
-        writer.write(frame(fetch))
-        assert len(await read_frame(reader, ANSWER_SIZE)) == ANSWER_SIZE
-    writer.close()
+        assert len(await ask(stream, fetch)) == ANSWER_SIZE
+    stream[1].close()
     assert node.counters["streams malformed"] == 0
     for hostile in (b"\xff" * 8, frame(bytes(REQUEST_SIZE)), frame(b"x" * 10), frame(fetch)[:-1]):
         reader, writer = await tor.open(ONION, 7221, isolation="r")

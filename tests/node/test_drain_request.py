@@ -109,7 +109,9 @@ async def test_one_that_never_lets_go(tmp_path: Path, monkeypatch: pytest.Monkey
     await asyncio.gather(running, return_exceptions=True)
 
 
-@pytest.mark.parametrize("answer", [b"hello\n", b"[]\n", b"{}\n", b'{"event": 3}\n', b"x" * 200_000])
+@pytest.mark.parametrize(
+    "answer", [b"hello\n", b"[]\n", b"{}\n", b'{"event": 3}\n', b"[" * 60_000 + b"\n", b"x" * 200_000]
+)
 async def test_what_is_no_answer(tmp_path: Path, answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()

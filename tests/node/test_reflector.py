@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from relay.core import ConfigurationError, MisuseError, TransportUnavailable
+from relay.forward_publish import EntryKind
 from relay.media_reflector import (
     ComeAgainLater,
     Descriptor,
@@ -22,10 +23,14 @@ from relay.media_reflector import (
     fetch_descriptor,
     fetch_ticket,
 )
+from relay.media_reflector.descriptor_entry import DescriptorEntry
+from relay.node import descriptor_publisher, descriptor_times
 from relay.node import reflector as app
 from relay.node.drain_request import ask_to_drain
+from relay.node.peer_stream import RECORD_PORT
 from relay.node.reflector_settings import ReflectorSettings
 from relay.node.service_manager import ServiceManager
+from tests.node.conftest import StartNode
 from tests.node.fake_tor import FakeTor, until
 from tests.node.running import CLOCK, ENTROPY, Manager, Run, Start, settings_for
 
@@ -178,6 +183,7 @@ async def test_what_can_change_at_run_time_does(start: Start, tor: FakeTor) -> N
         udp_advertise="192.0.2.7:9999",
         backup=OTHER,
         peers=[OTHER],
+        contact_points=["p" * 56],
         trunks=[{"reference": OTHER, "slots": 9}],
         log_level="error",
         workers=2,
@@ -185,7 +191,15 @@ async def test_what_can_change_at_run_time_does(start: Start, tor: FakeTor) -> N
     )
     running.node.reload()
     (event,) = running.told("reloaded")
-    assert event["changed"] == ["udp_advertise", "capacity", "backup", "peers", "log_level", "trunks"]
+    assert event["changed"] == [
+        "udp_advertise",
+        "capacity",
+        "backup",
+        "peers",
+        "contact_points",
+        "log_level",
+        "trunks",
+    ]
     assert event["needs_restart"] == ["udp_listen", "workers"]
     descriptor = await descriptor_of(tor, running)
     assert (descriptor.capacity, descriptor.backup) == (700, OTHER)
@@ -218,6 +232,63 @@ async def test_a_bad_file_keeps_everything_and_says_one_sentence(
     assert running.told("reloaded") == []
     assert await descriptor_of(tor, running) == before
     assert running.node.reflector.capacity == 5
+
+
+# The contact points that hear of it.
+
+
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptor_times, "AFTER_START", (0.0, 0.1))
+    monkeypatch.setattr(descriptor_times, "AFTER_CHANGE", (0.2, 0.3))
+    monkeypatch.setattr(descriptor_times, "URGENT_GAP", 0.1)
+    monkeypatch.setattr(descriptor_publisher, "LOOK_EVERY", 0.02)
+
+
+async def test_contact_points_hear_of_it_and_of_its_end_before_it_ends(
+    start: Start, start_node: StartNode, tor: FakeTor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brisk(monkeypatch)
+    point, there = await start_node(state="point", clock=CLOCK, onion="p" * 56)
+    tor.targets["p" * 56] = there.ports[RECORD_PORT]
+    assert point._store is not None
+
+    async def heard() -> list[Descriptor]:
+        assert point._store is not None
+        found = await point._store.select(EntryKind.DESCRIPTOR, bytes(32), b"\xff" * 32, limit=9)
+        return [DescriptorEntry.parse(entry.body).descriptor for entry in found]
+
+    running = await start(contact_points=["p" * 56])
+    reference = await running.wait_ready()
+    async with asyncio.timeout(10):
+        await running.node._publisher.wait_out()
+    (first,) = await heard()
+    assert first == await descriptor_of(tor, running), "it says the same to everybody"
+    assert first.reference == reference
+    running.node.drain()
+    async with asyncio.timeout(10):
+        await running.task
+    (last,) = await heard()
+    assert last.draining, "no call was up, and it told them all the same"
+    assert last.valid_from > first.valid_from
+    assert _modes(tmp_path / "state") == {
+        "reflector.keys": 0o600,
+        "onion.key": 0o600,
+        "descriptor.date": 0o600,
+    }
+    again = await start(contact_points=["p" * 56])
+    assert (await descriptor_of(tor, again)).valid_from > last.valid_from, "also in its next life"
+
+
+async def test_contact_points_that_are_gone_hold_up_no_end_for_long(
+    start: Start, tor: FakeTor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brisk(monkeypatch)
+    monkeypatch.setattr(app, "_LAST_WORD", 0.5)
+    running = await start(contact_points=["p" * 56])
+    running.node.drain()
+    async with asyncio.timeout(5):
+        await running.task
+    assert running.told("drained")
 
 
 # The service manager.

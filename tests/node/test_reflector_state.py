@@ -40,6 +40,15 @@ def test_the_onions_key_is_kept(tmp_path: Path) -> None:
     assert prepared(tmp_path).onion_key() == OnionKey("ED25519-V3:secret")
 
 
+def test_the_date_of_the_last_descriptor_is_kept(tmp_path: Path) -> None:
+    state = prepared(tmp_path)
+    assert state.descriptor_date() == 0
+    state.keep_descriptor_date(1_800_000_007)
+    assert prepared(tmp_path).descriptor_date() == 1_800_000_007
+    (tmp_path / "descriptor.date").write_bytes(b"")
+    assert state.descriptor_date() == 0
+
+
 @pytest.mark.parametrize("content", [b"damaged", b"", b"\x94\x01\xc4\x00\xc4\x00\xc4\x00"])
 def test_damaged_keys_are_refused_not_replaced(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "reflector.keys").write_bytes(content)

@@ -74,7 +74,7 @@ async def test_a_trunk_comes_up_by_itself_carries_a_call_and_is_told(
     if plane == "native":
         native_plane()
     first, second = await _two(start, tmp_path, plane)
-    await until(lambda: _up(first) and _up(second), 10.0)
+    await until(lambda: _up(first) and _up(second))
     for run, other in ((first, second), (second, first)):
         reference = await run.wait_ready()
         told = await fetch_descriptor(tor, reference, isolation="x", wall=CLOCK.wall())
@@ -82,7 +82,7 @@ async def test_a_trunk_comes_up_by_itself_carries_a_call_and_is_told(
     alice = await _line(tor, first, CODE, second)
     bob = await _line(tor, second, CODE)
     try:
-        await until(lambda: alice.heard(LineCrossed) and bob.heard(LineCrossed), 10.0)
+        await until(lambda: alice.heard(LineCrossed) and bob.heard(LineCrossed))
         before = [line.client.counters["bodies_received"] for line in (alice, bob)]
         await asyncio.sleep(0.5)
         for line, count in zip((alice, bob), before, strict=True):
@@ -94,7 +94,7 @@ async def test_a_trunk_comes_up_by_itself_carries_a_call_and_is_told(
 
 async def test_the_smaller_identity_begins(start: Start, tor: FakeTor, tmp_path: Path) -> None:
     runs = await _two(start, tmp_path)
-    await until(lambda: all(_up(run) for run in runs), 10.0)
+    await until(lambda: all(_up(run) for run in runs))
     smaller, larger = sorted(runs, key=lambda run: run.node._keys.public_identity)
     assert smaller.node.trunks.counters["trunk_calls"] >= 1
     assert larger.node.trunks.counters["trunk_calls"] == 0
@@ -102,7 +102,7 @@ async def test_the_smaller_identity_begins(start: Start, tor: FakeTor, tmp_path:
 
 async def test_a_reflector_that_died_is_found_again(start: Start, tor: FakeTor, tmp_path: Path) -> None:
     first, second = await _two(start, tmp_path)
-    await until(lambda: _up(first) and _up(second), 10.0)
+    await until(lambda: _up(first) and _up(second))
     second.task.cancel()
     await asyncio.gather(second.task, return_exceptions=True)
     await until(lambda: not _up(first), 5.0)
@@ -110,7 +110,7 @@ async def test_a_reflector_that_died_is_found_again(start: Start, tor: FakeTor, 
         state_directory=second.settings.state_directory,
         trunks=[{"reference": second.settings.trunks[0].reference, "slots": 3}],
     )
-    await until(lambda: _up(first) and _up(again), 10.0)
+    await until(lambda: _up(first) and _up(again))
 
 
 async def test_who_does_not_list_us_keeps_no_trunk_with_us(
@@ -123,7 +123,7 @@ async def test_who_does_not_list_us_keeps_no_trunk_with_us(
         state_directory=str(tmp_path / f"state-{by_identity[smaller]}"),
         trunks=[{"reference": str(ReflectorReference("b" * 56, larger)), "slots": 3}],
     )
-    await until(lambda: "does its operator list this reflector" in "".join(capfd.readouterr()), 10.0)
+    await until(lambda: "does its operator list this reflector" in "".join(capfd.readouterr()))
     assert not _up(lonely)
     assert lonely.node.trunks.told(CLOCK.monotonic()) == []
 
@@ -132,7 +132,7 @@ async def test_a_trunk_comes_and_goes_with_the_configuration(
     start: Start, tor: FakeTor, tmp_path: Path
 ) -> None:
     first, second = await _two(start, tmp_path)
-    await until(lambda: _up(first) and _up(second), 10.0)
+    await until(lambda: _up(first) and _up(second))
     listed = first.settings
     first.settings = settings_for(Path(listed.state_directory))
     first.node.reload()
@@ -140,7 +140,7 @@ async def test_a_trunk_comes_and_goes_with_the_configuration(
     await until(lambda: not _up(second), 5.0)
     first.settings = listed
     first.node.reload()
-    await until(lambda: _up(first) and _up(second), 10.0)
+    await until(lambda: _up(first) and _up(second))
 
 
 async def test_too_many_slots_are_refused_by_name(tmp_path: Path) -> None:

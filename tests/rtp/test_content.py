@@ -8,8 +8,10 @@ from relay.core import MisuseError
 from relay.rtp.cell import CONTENT_SIZE
 from relay.rtp.content import (
     MAX_DATAGRAM,
+    MAX_EVENTS_QUEUED,
     MAX_QUEUED,
     MAX_VOICE_SIZE,
+    MAX_ZRTP_QUEUED,
     STALE_AFTER,
     STANDING_CELLS,
     ContentPacker,
@@ -172,7 +174,7 @@ def test_noise_is_counted_and_never_raises(content: bytes) -> None:
         b"\xc1\x00",
         b"\xc1\x05abc",
         b"\xf1\x01a",
-        b"\xc5\x01a",
+        b"\xc8\x01a",
         b"\x81\x05\x00a",
         b"\x00\x01",
         b"\xc1\x01a\x00\x00\x01",
@@ -199,3 +201,93 @@ def test_a_standing_frame_is_given_up_after_a_second_and_a_moving_one_never() ->
         punctual.offer_voice(VOICE)
         punctual.next()
     assert punctual.counters["voice_trimmed"] == 0
+
+
+def test_keys_pressed_ride_beside_the_voice_and_never_crowd_out_what_ends_the_call() -> None:
+    packer = ContentPacker()
+    for number in range(MAX_EVENTS_QUEUED + 5):
+        packer.offer_event(bytes([number]) * 16)
+    assert packer.counters["events_dropped"] == 5
+    assert packer.offer_control(b"BYE")
+    unpacker, kinds = ContentUnpacker(), []
+    for _ in range(MAX_EVENTS_QUEUED + 1):
+        packer.offer_voice(bytes(72))
+        content = packer.next()
+        assert len(content) == CONTENT_SIZE
+        kinds += [datagram.kind for datagram in unpacker.receive(content, 0.0)]
+    assert kinds.count(Kind.VOICE) == MAX_EVENTS_QUEUED + 1, "no voice is put off for a key"
+    assert kinds.count(Kind.EVENT) == MAX_EVENTS_QUEUED
+    assert kinds.count(Kind.CONTROL) == 1
+    assert packer.idle
+
+
+def test_a_flood_of_zrtp_keeps_nothing_else_out() -> None:
+    packer, unpacker = ContentPacker(), ContentUnpacker()
+    for _ in range(MAX_ZRTP_QUEUED + 5):
+        packer.offer_zrtp(bytes(500))
+    packer.offer_zrtp(b"")
+    packer.offer_zrtp(bytes(MAX_DATAGRAM + 1))
+    assert packer.counters["zrtp_dropped"] == 7
+    assert packer.offer_control(b"BYE")
+    kinds = []
+    while not packer.idle:
+        packer.offer_voice(VOICE[:82])
+        content = packer.next()
+        assert len(content) == CONTENT_SIZE
+        kinds += [datagram.kind for datagram in unpacker.receive(content, 0.0)]
+        if Kind.CONTROL in kinds:
+            break
+    assert kinds.count(Kind.ZRTP) == MAX_ZRTP_QUEUED
+    packer.offer_zrtp(bytes(500))
+    assert packer.counters["zrtp_dropped"] == 7, "there is room again"
+
+
+def test_what_is_in_no_hurry_is_overtaken() -> None:
+    packer, unpacker = ContentPacker(), ContentUnpacker()
+    assert packer.offer(Kind.REKEY, bytes(range(250)) * 5)
+    first = packer.next()
+    packer.offer_voice(VOICE)
+    packer.offer_control(b"hang up")
+    contents = [first, *(packer.next() for _ in range(13))]
+    arrived = [unpacker.receive(content, 0.0) for content in contents]
+    assert arrived[1] == [Datagram(Kind.VOICE, VOICE), Datagram(Kind.CONTROL, b"hang up")]
+    assert [d.data for got in arrived[2:] for d in got] == [bytes(range(250)) * 5]
+    assert packer.idle
+
+
+def test_new_keys_that_find_no_room_never_keep_a_farewell_out() -> None:
+    """A phone whose frames fill every cell: the offer is said again and again, and cannot leave."""
+    packer, unpacker = ContentPacker(), ContentUnpacker()
+    offer = bytes(range(1, 251)) * 5
+    taken = 0
+    for number in range(15_000):
+        if number % 150 == 0:
+            taken += packer.offer(Kind.REKEY, offer)
+        packer.offer_voice(bytes(CONTENT_SIZE - 4))
+        packer.next()
+    assert taken == 1
+    assert packer.offer_control(b"BYE")
+    arrived = [found for _ in range(20) for found in unpacker.receive(packer.next(), 0.0)]
+    assert [found for found in arrived if found.kind is not Kind.VOICE] == [
+        Datagram(Kind.CONTROL, b"BYE"),
+        Datagram(Kind.REKEY, offer),
+    ]
+    assert packer.idle
+
+
+def test_a_signature_is_in_no_hurry_at_all_and_one_waits() -> None:
+    packer = ContentPacker()
+    signature, offer, bye = bytes(range(256)) * 8, bytes(range(250)) * 5, b"BYE" * 100
+    assert packer.offer(Kind.SIGNATURE, signature)
+    assert not packer.offer(Kind.SIGNATURE, b"another one")
+    contents = [packer.next() for _ in range(3)]
+    assert packer.offer(Kind.REKEY, offer)
+    assert packer.offer_control(bye)
+    contents += _drain(packer)
+    assert all(len(content) == CONTENT_SIZE for content in contents)
+    assert _receive(contents) == [
+        Datagram(Kind.CONTROL, bye),
+        Datagram(Kind.REKEY, offer),
+        Datagram(Kind.SIGNATURE, signature),
+    ]
+    assert packer.offer(Kind.SIGNATURE, b"another one")

@@ -96,6 +96,57 @@ def test_the_counter_continues_beyond_its_32_bits_on_the_wire(start: int) -> Non
         assert opener.open(bodies[n]) == bytes([n]) * CONTENT_SIZE
 
 
+NEXT = bytes(range(1, 33))
+
+
+def body_of(sealer: EndToEndSealer, number: int = 0) -> bytes:
+    return sealer.seal(bytes([number]) * CONTENT_SIZE)
+
+
+def test_the_next_epoch_opens_from_when_it_is_expected_and_the_last_one_a_while_longer() -> None:
+    sealer, opener = EndToEndSealer(KEY), EndToEndOpener(KEY)
+    late, straggler = body_of(sealer, 1), body_of(sealer, 2)
+    sealer.rekey(NEXT)
+    first = body_of(sealer, 3)
+    assert opener.open(first) is None, "not expected yet"
+    opener.expect(NEXT)
+    assert opener.epoch == 0
+    assert opener.open(first) == bytes([3]) * CONTENT_SIZE
+    assert opener.epoch == 1
+    assert opener.open(late) == bytes([1]) * CONTENT_SIZE
+    for _ in range(WINDOW_SIZE + 1):
+        assert opener.open(body_of(sealer)) is not None
+    assert opener._previous is None
+    assert opener.open(straggler) is None
+    assert (opener.counters["not_authentic"], opener.counters["replayed"]) == (2, 0)
+
+
+def test_what_was_opened_in_one_epoch_opens_in_no_other() -> None:
+    sealer, opener = EndToEndSealer(KEY), EndToEndOpener(KEY)
+    old = body_of(sealer)
+    assert opener.open(old) is not None
+    opener.expect(NEXT)
+    assert opener.open(old) is None
+    sealer.rekey(NEXT)
+    new = body_of(sealer)
+    assert opener.open(new) is not None
+    assert opener.open(new) is None
+    assert opener.open(old) is None
+    assert opener.counters["replayed"] == 3
+
+
+def test_the_counter_goes_on_over_epochs_so_that_nothing_on_the_wire_begins_anew() -> None:
+    sealer, opener = EndToEndSealer(KEY), EndToEndOpener(KEY)
+    opener.open(body_of(sealer))
+    opener.expect(NEXT)
+    sealer.rekey(NEXT)
+    assert sealer.counter == 1
+    for _ in range(3):
+        body_of(sealer)
+    assert opener.open(body_of(sealer)) is not None
+    assert opener.lost == 3
+
+
 def test_misuse() -> None:
     with pytest.raises(MisuseError):
         EndToEndSealer(bytes(16))

@@ -35,6 +35,8 @@ def test_parameters_are_set_in_their_place() -> None:
         "SIP/2.0/UDP ;a",
         "SIP/3.0/UDP h",
         "SIP/2.0/ h",
+        "SIP/2.0/",
+        "SIP/2.0/ ;branch=a",
         "HTTP/2.0/UDP h",
         "SIP/2.0/UDP h x",
         "SIP/2.0/UDP h;;,;,,",

@@ -11,9 +11,8 @@ from relay.core import MisuseError, SystemClock, TransportUnavailable
 from relay.tor import NetworkFile, OnionKey, OnionService, TorClient, TorSettings
 from relay.tor.network_file import network_options, seed
 from relay.tor.process import TorProcess
+from relay.tor.socks import open_host_stream, open_stream
 from tests.tor.conftest import Launch
-
-pytestmark = pytest.mark.integration
 
 
 async def say_hello(client: TorClient, service: OnionService, *, isolation: str = "x") -> None:
@@ -95,6 +94,19 @@ async def test_nothing_but_onions(launch: Launch) -> None:
             await guest.open(target, 80, isolation="x")
 
 
+async def test_onions_and_hosts_have_a_port_each_and_neither_takes_the_others(
+    launch: Launch, echo: Path, place: Path
+) -> None:
+    host, guest = await asyncio.gather(launch("host"), launch("guest"))
+    service = await host.publish(None, {80: echo})
+    await say_hello(guest, service)
+    onions, exits = (place / "guest" / "tor" / name for name in ("socks", "exit"))
+    with pytest.raises(TransportUnavailable):
+        await open_host_stream(onions, "voice.example", 443, isolation="x", timeout=10)
+    with pytest.raises(TransportUnavailable):
+        await open_stream(exits, service.onion, 80, isolation="x", timeout=10)
+
+
 async def test_the_loss_of_tor_ends_everything_at_once(launch: Launch, echo: Path) -> None:
     host = await launch("host")
     service = await host.publish(None, {80: echo})
@@ -107,6 +119,7 @@ async def test_the_loss_of_tor_ends_everything_at_once(launch: Launch, echo: Pat
     assert not host.alive
     for attempt in (
         host.open(service.onion, 80, isolation="x"),
+        host.open_host("voice.example", 443, isolation="x"),
         host.publish(None, {80: echo}),
         service.remove(),
     ):

@@ -15,8 +15,6 @@ from relay.core import Child, MisuseError, SystemClock, TransportUnavailable, sp
 from relay.tor import NetworkFile, PrivateNetwork
 from tests.tor.processes import gone_within, tor_processes
 
-pytestmark = pytest.mark.integration
-
 TESTNET = [sys.executable, "-m", "relay.cli", "testnet"]
 GONE_SECONDS = 5.0
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.core import MisuseError, TransportUnavailable
-from relay.tor.socks import open_stream
+from relay.tor.socks import open_host_stream, open_stream
 from tests.tor.fake_socks import GRANTED, METHOD, WELCOME, reply, socks_server
 
 ONION = "abcdefgh" * 7
@@ -157,6 +157,68 @@ async def test_anything_but_an_onion_is_misuse_before_any_connection(
     async with socks_server(place / "s", METHOD, WELCOME, GRANTED) as server:
         with pytest.raises(MisuseError):
             await open_stream(server.path, target, port, isolation="x")
+    assert server.connections == 0
+
+
+async def test_a_host_goes_to_tor_by_its_name(place: Path) -> None:
+    async with socks_server(place / "s", METHOD, WELCOME, GRANTED, b"echo") as server:
+        reader, writer = await open_host_stream(server.path, "www.example.org", 443, isolation="domain 1")
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+    assert server.heard[1:] == [b"\x01\x08domain 1\x01-", b"\x05\x01\x00\x03\x0fwww.example.org\x01\xbb"]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (0x01, "could not open"),
+        (0x02, "no exit of Tor leads there"),
+        (0x03, "no network"),
+        (0x04, "not known at the exit"),
+        (0x05, "host refused"),
+        (0x06, "did not answer in time"),
+        (0xF6, "name is not valid"),
+    ],
+)
+async def test_every_refusal_of_a_host_is_one_sentence(place: Path, code: int, says: str) -> None:
+    async with socks_server(place / "s", METHOD, WELCOME, reply(code)) as server:
+        with pytest.raises(TransportUnavailable, match=says) as caught:
+            await open_host_stream(server.path, "example.org", 443, isolation="x")
+    assert "example" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("", 443),
+        ("localhost", 443),
+        ("127.0.0.1", 443),
+        ("2130706433", 443),
+        ("127.1", 443),
+        ("::1", 443),
+        ("[::1]", 443),
+        (f"{ONION}.onion", 443),
+        ("example.org.exit", 443),
+        ("abc.noconnect", 443),
+        ("Example.org", 443),
+        ("bücher.example", 443),
+        ("example.org.", 443),
+        ("example.org\n", 443),
+        ("-a.example", 443),
+        ("a..example", 443),
+        ("a" * 64 + ".example", 443),
+        ("a." * 126 + "example", 443),
+        ("example.org", 0),
+        ("example.org", 65536),
+    ],
+)
+async def test_a_host_without_a_name_is_misuse_before_any_connection(
+    place: Path, host: str, port: int
+) -> None:
+    async with socks_server(place / "s", METHOD, WELCOME, GRANTED) as server:
+        with pytest.raises(MisuseError):
+            await open_host_stream(server.path, host, port, isolation="x")
     assert server.connections == 0
 
 

@@ -8,7 +8,7 @@ from relay.core import PeerError
 from relay.sip.client_transaction import ClientTransaction
 from relay.sip.dialog import Dialog, DialogState
 from relay.sip.message import Request, Response, response_to
-from relay.sip.sdp import DIRECTIONS, Media, SessionDescription, answer_to, reverse_direction
+from relay.sip.sdp import DIRECTIONS, Attribute, Media, SessionDescription, answer_to, reverse_direction
 from relay.sip.server_transaction import ServerTransaction
 from relay.sip.transaction import Flow
 from relay.sip.transaction_layer import NewRequest
@@ -171,7 +171,8 @@ class Session:
 
 
 def mirror(local: SessionDescription, offer: SessionDescription) -> SessionDescription:
-    """Our session once more as the answer to a new offer: only the direction changes (RFC 3264 section 8.4).
+    """Our session once more as the answer to a new offer: the direction may change (RFC 3264 section 8.4), and what the
+    phone no longer offers is left out.
 
     Raises `PeerError` when the offer drops what the call consists of.
     """
@@ -179,12 +180,21 @@ def mirror(local: SessionDescription, offer: SessionDescription) -> SessionDescr
     for index, (ours, theirs) in enumerate(zip(local.media, offer.media, strict=False)):
         if ours.port and theirs.port and (ours.kind, ours.protocol) == (theirs.kind, theirs.protocol):
             direction = reverse_direction(offer.direction_of(theirs))
-            kept = tuple(pair for pair in ours.attributes if pair[0] not in DIRECTIONS)
-            accepted[index] = replace(ours, attributes=(*kept, (direction, None)))
+            formats = tuple(one for one in ours.formats if one in theirs.formats)
+            kept = tuple(pair for pair in ours.attributes if _stays(pair, formats))
+            if formats:
+                accepted[index] = replace(ours, formats=formats, attributes=(*kept, (direction, None)))
     if not accepted or local.connection is None:
         raise PeerError("session dropped", "RFC 3264 section 8")
     version = str(int(local.origin.session_version) + 1)
     return answer_to(offer, accepted, replace(local.origin, session_version=version), local.connection)
+
+
+def _stays(attribute: Attribute, formats: tuple[str, ...]) -> bool:
+    name, value = attribute
+    if name in ("rtpmap", "fmtp"):
+        return (value or "").partition(" ")[0] in formats
+    return name not in DIRECTIONS
 
 
 def offered(message: Request | Response) -> SessionDescription:

@@ -17,6 +17,8 @@ class PhoneSettings:
     port: int = 5060
     """0 lets the operating system choose; `PhoneServer.port` says what it chose."""
     realm: str = "bayonne"
+    closed: bool = False
+    """Nobody is served: every request is told to come again later."""
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """Offered in this order (RFC 8760 section 2.4: the preferred one first)."""
     max_contacts: int = 4

@@ -28,6 +28,9 @@ from relay.sip.transaction_layer import (
 from relay.sip.uri import NameAddr, SipUri, escape
 from relay.sip.via import CSeq
 
+CLOSED_FOR = "30"
+"""Seconds after which a phone may try again, where nobody is served."""
+
 
 class PhoneUserAgent:
     """Give it datagrams or messages and time; drain `outputs` and `events` after every step.
@@ -178,7 +181,9 @@ class PhoneUserAgent:
             self._cancel(new, now)
             return
         required = request.headers.all("Require")
-        if required and request.method != "ACK":
+        if self._settings.closed and request.method != "ACK":
+            self._station.refuse(new, 503, Retry_After=CLOSED_FOR)
+        elif required and request.method != "ACK":
             # Not one extension is needed by a phone on loopback (section 8.2.2.3).
             names = [name for name in required if is_token(name) and len(name) <= 64][:8]
             self._station.refuse(new, 420, Unsupported=", ".join(names))

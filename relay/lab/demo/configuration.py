@@ -66,6 +66,8 @@ def agent(
             "contact_points": [contact_point],
             "reflectors": reflectors,
             "tor": {"network_directory": str(network)},
+            # Its passphrase would be known to everybody.
+            "vault": {"sealed": False},
             "chaff": {"start_delay": start_delay, "staggered_teardown": staggered_teardown},
         },
     )

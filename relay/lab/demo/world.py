@@ -98,7 +98,7 @@ class World:
             await self._agents()
         with stages.stage("Softphones", "two baresips register at their agents"):
             await together(*(self._softphone(name) for name in PEOPLE))
-        with stages.stage("Contacts", "records are published and fetched over Tor") as stage:
+        with stages.stage("Contacts", "bob follows alice's invitation over Tor") as stage:
             await self._contacts(stage)
 
     async def end_call_equipment(self) -> None:
@@ -238,8 +238,12 @@ class World:
             phone.copy_log(self._options.logs / f"{name}-phone.log")
 
     async def _contacts(self, stages: Stages) -> None:
-        for name, other in zip(PEOPLE, reversed(PEOPLE), strict=True):
-            stages.note(f"{name} waits for {other}'s record")
+        alice, bob = PEOPLE
+        for name, other, why in (
+            (alice, bob, "alice's invitation is published; bob's agent introduces him by it"),
+            (bob, alice, "bob waits for alice's record for him"),
+        ):
+            stages.note(why)
             await self.roles[name].wait_for("contact-ready", timeout=_CONTACT_LIMIT, contact=other)
 
 

@@ -11,7 +11,7 @@ from relay.media_reflector.forwarding import load_forwarding
 from tests.native_code import absent
 
 
-@pytest.mark.integration
+@pytest.mark.alone
 def test_every_datagram_is_accounted_for(tmp_path: Path) -> None:
     try:
         load_forwarding("native")

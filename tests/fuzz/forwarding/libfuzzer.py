@@ -7,8 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz.forwarding.corpus import pack, unpack
+from tests.fuzz.kept import CORPUS, pack, unpack
 
+KEPT = CORPUS / "forwarding.txt"
 MAX_SIZE = 512
 """Bytes of an input; of a sequence about a hundred operations."""
 PLANTED_SECONDS = 120
@@ -44,7 +45,7 @@ def find_planted(program: Path, out: Path) -> int | None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | _ENVIRONMENT)
     if "AddressSanitizer: heap-buffer-overflow" not in done.stderr:
         return None
-    return _stat(done.stderr, "number_of_executed_units")
+    return stat(done.stderr, "number_of_executed_units")
 
 
 def fuzz(program: Path, seconds: int, size: int, out: Path, corpus: Path) -> Figures:
@@ -52,7 +53,7 @@ def fuzz(program: Path, seconds: int, size: int, out: Path, corpus: Path) -> Fig
 
     Raises `FuzzerFailed` when it ended early and left nothing to look at.
     """
-    log, before = out / f"{program.name}.log", _artefacts(out)
+    log, before = out / f"{program.name}.log", artefacts(out)
     command = _command(program, seconds, size, f"{out}/", corpus)
     with log.open("w") as written:
         process = subprocess.Popen(
@@ -63,18 +64,17 @@ def fuzz(program: Path, seconds: int, size: int, out: Path, corpus: Path) -> Fig
                 process.wait(_REPORT_EVERY)
             except subprocess.TimeoutExpired:
                 print(f"  {program.name}: {_progress(log)}", flush=True)
-    text, crashes = log.read_text(errors="replace"), _artefacts(out) - before
+    text, crashes = log.read_text(errors="replace"), artefacts(out) - before
     if process.returncode and not crashes:
         raise FuzzerFailed(f"{program.name} ended by itself; see {log}")
-    covered = re.findall(r"cov: (\d+) ft: (\d+)", text)
-    edges, features = covered[-1] if covered else (0, 0)
+    edges, features = covered(text)
     return Figures(
-        executions=_stat(text, "number_of_executed_units"),
-        per_second=_stat(text, "average_exec_per_sec"),
-        datagrams=_stat(text, "datagrams_received"),
-        cells=_stat(text, "cells_sealed"),
-        edges=int(edges),
-        features=int(features),
+        executions=stat(text, "number_of_executed_units"),
+        per_second=stat(text, "average_exec_per_sec"),
+        datagrams=stat(text, "datagrams_received"),
+        cells=stat(text, "cells_sealed"),
+        edges=edges,
+        features=features,
         crashes=len(crashes),
     )
 
@@ -86,11 +86,11 @@ def keep(program: Path, out: Path, corpus: Path, *, minimise: bool) -> int:
     shutil.rmtree(least, ignore_errors=True)
     least.mkdir()
     if not minimise:
-        unpack(least)
+        unpack(least, KEPT)
     # By edges alone: with how often each is passed there would be ten times as many.
     command = [program, "-merge=1", "-use_counters=0", f"-max_len={MAX_SIZE}", least, corpus]
     subprocess.run(list(map(str, command)), capture_output=True, check=True)
-    return pack(least)
+    return pack(least, KEPT)
 
 
 def _command(program: Path, seconds: int, size: int, artefacts: Path | str, corpus: Path) -> list[str]:
@@ -98,7 +98,8 @@ def _command(program: Path, seconds: int, size: int, artefacts: Path | str, corp
     return [str(program), *bounds, "-print_final_stats=1", f"-artifact_prefix={artefacts}", str(corpus)]
 
 
-def _artefacts(out: Path) -> set[Path]:
+def artefacts(out: Path) -> set[Path]:
+    """The inputs that libFuzzer left in `out` because something went wrong."""
     return {path for path in out.glob("*-*") if path.name.split("-")[0] in _ARTIFACTS}
 
 
@@ -107,6 +108,14 @@ def _progress(log: Path) -> str:
     return " ".join(said[-1].split()[:6]) if said else "..."
 
 
-def _stat(text: str, name: str) -> int:
+def covered(text: str) -> tuple[int, int]:
+    """(edges, features) that a log says were reached at last."""
+    found = re.findall(r"cov: (\d+) ft: (\d+)", text)
+    edges, features = found[-1] if found else (0, 0)
+    return int(edges), int(features)
+
+
+def stat(text: str, name: str) -> int:
+    """One of the figures at the end of a log; 0 where it is not there."""
     found = re.search(rf"stat::{name}:\s+(\d+)", text)
     return int(found[1]) if found else 0

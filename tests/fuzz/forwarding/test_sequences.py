@@ -11,8 +11,9 @@ from relay.core import SystemClock
 from relay.media_reflector.forwarding import native
 from relay.media_reflector.forwarding.face import FATES, Forwarding
 from relay.media_reflector.forwarding.twin import PlainForwarding
-from tests.fuzz.forwarding.corpus import inputs, pack, unpack
+from tests.fuzz.forwarding.libfuzzer import KEPT
 from tests.fuzz.forwarding.sequences import KEYS, MANY, Output, Run
+from tests.fuzz.kept import inputs, pack, unpack
 
 SEEDS = 60
 
@@ -111,7 +112,7 @@ def test_both_data_planes_do_the_same_by_chance(seed: int) -> None:
 
 
 def test_both_data_planes_do_the_same_with_all_that_was_kept() -> None:
-    kept = inputs()
+    kept = inputs(KEPT)
     assert kept, "the corpus is gone"
     for data in kept:
         assert_agree(data)

@@ -1,0 +1,169 @@
+"""The invitee's end: following an invitation, or a listing, to somebody who does not know us yet.
+
+The inviter's record says where an introduction goes.  It is sent again, at growing random intervals, until the
+inviter's pairwise record is found: nothing else says that it arrived.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.agent.contact_file import Contact, Offer, Whereabouts, reachable_at
+from relay.agent.contacts import ContactBook
+from relay.agent.delivery import first_that_takes
+from relay.agent.events import Reporter
+from relay.agent.invitations import why_too_late
+from relay.agent.lookups import FIRST_RETRY_GROWS, Found, Lookups
+from relay.agent.prekeys import PrekeyRing
+from relay.agent.surroundings import Messenger
+from relay.core import BayonneError, Clock, Entropy, TransportUnavailable, get_logger
+from relay.forward_publish import (
+    ContactRecord,
+    Introduction,
+    ReachableAt,
+    RecordStatus,
+    RecordUse,
+    current_period,
+    seal_introduction,
+)
+from relay.identity import Identity
+
+FIRST_PAUSE = 1.0
+"""Seconds after which the first look at what came of it is taken; each pause is longer than the last."""
+LONGEST_PAUSE = 4 * 3600.0
+RESEND = 60.0
+"""Seconds after which an introduction is sent again for the first time; then twice as many, and so on."""
+LONGEST_RESEND = 12 * 3600.0
+DOUBT = 900.0
+"""Seconds after our introduction for which a used-up invitation may have been used by us."""
+OFFERS_LOOKED_FOR = 3
+
+_log = get_logger("introducing")
+
+
+@dataclass(slots=True)
+class _Progress:
+    pause: float = FIRST_PAUSE
+    resend: float = RESEND
+    send_at: float = 0.0
+
+
+class Introducer:
+    """Takes one step for one contact at a time."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        book: ContactBook,
+        prekeys: PrekeyRing,
+        lookups: Lookups,
+        messenger: Messenger,
+        contact_points: Iterable[str],
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        report: Reporter,
+    ) -> None:
+        self._identity = identity
+        self._book = book
+        self._prekeys = prekeys
+        self._lookups = lookups
+        self._messenger = messenger
+        self._contact_points = tuple(contact_points)
+        self._clock = clock
+        self._entropy = entropy
+        self._report = report
+        self._progress: dict[str, _Progress] = {}
+
+    async def step(self, contact: Contact) -> float:
+        """Do for `contact` what is to be done now; returns the seconds until the next step."""
+        progress = self._progress.setdefault(contact.id, _Progress())
+        try:
+            if await self._arrived(contact):
+                return 0.0
+            if self._clock.monotonic() >= progress.send_at:
+                await self._introduce(contact, progress)
+        except BayonneError as error:
+            _log.debug("an introduction has to wait", why=str(error))
+        pause = self._entropy.uniform(0.6, 1.0) * progress.pause
+        progress.pause = min(FIRST_RETRY_GROWS * progress.pause, LONGEST_PAUSE)
+        return pause
+
+    async def _arrived(self, contact: Contact) -> bool:
+        """Whether the inviter took one of our introductions, as its pairwise record says."""
+        state = contact.introducing
+        if state is None:
+            return True
+        if not state.offers:
+            return False
+        secrets = [offer.secret for offer in reversed(state.offers[-OFFERS_LOOKED_FOR:])]
+        found = await self._lookups.find(contact.public_key, secrets, contact.home)
+        if found is None or found.record.use is not RecordUse.PAIRWISE:
+            return False
+        wall = self._clock.wall()
+        self._book.confirmed(contact, found.secret, wall)
+        self._book.found(contact, Whereabouts.of_record(found.record, found.period, wall))
+        self._progress.pop(contact.id, None)
+        return True
+
+    async def _introduce(self, contact: Contact, progress: _Progress) -> None:
+        """Look at the invitation's record, and introduce ourselves where it says."""
+        state = contact.introducing
+        assert state is not None
+        wall = self._clock.wall()
+        found = await self._lookups.find(contact.public_key, [state.secret], contact.home)
+        status = _status(found, state.expires, wall)
+        last = state.offers[-1].sent_at if state.offers else 0
+        if status is not RecordStatus.OPEN:
+            if wall - last > DOUBT:
+                self._turned_away(contact, status)
+            return
+        if found is None:
+            return
+        reachable = self._reachable(contact, wall)
+        if not reachable:
+            raise TransportUnavailable("no contact point of ours is reached yet")
+        await self._send(contact, state.secret, state.own_name, found.record, reachable)
+        now = self._clock.monotonic()
+        progress.pause = FIRST_PAUSE
+        progress.send_at = now + self._entropy.uniform(0.7, 1.3) * progress.resend
+        progress.resend = min(2 * progress.resend, LONGEST_RESEND)
+
+    async def _send(
+        self,
+        contact: Contact,
+        secret: bytes,
+        own_name: str,
+        record: ContactRecord,
+        reachable: tuple[ReachableAt, ...],
+    ) -> None:
+        wall = self._clock.wall()
+        said = Introduction(own_name, reachable, self._prekeys.current(wall).public)
+        body, pairwise = seal_introduction(
+            self._identity, contact.public_key, secret, record.prekey, said, self._clock, self._entropy
+        )
+        # Remembered first: once it is out, it may have been taken.
+        self._book.offered(contact, Offer(pairwise, int(wall)))
+        await first_that_takes(
+            [(place.onion_name, place.token_name) for place in record.reachable_at],
+            body,
+            self._messenger.send,
+        )
+
+    def _reachable(self, contact: Contact, wall: float) -> tuple[ReachableAt, ...]:
+        """Where the answer of the inviter's agent, and its rings, can reach us now."""
+        period = current_period(wall)
+        keys = ((onion, contact.token(onion, period)) for onion in self._contact_points)
+        return tuple(
+            reachable_at(onion, key) for onion, key in keys if self._messenger.bound(onion, key.token)
+        )
+
+    def _turned_away(self, contact: Contact, status: RecordStatus) -> None:
+        self._book.turned_away(contact, status)
+        self._report("too-late", contact=contact.name, reason=why_too_late(status))
+
+
+def _status(found: Found | None, expires: int, wall: float) -> RecordStatus:
+    if found is not None and found.record.use is not RecordUse.PAIRWISE:
+        return found.record.status
+    expired = bool(expires) and wall >= expires
+    return RecordStatus.EXPIRED if expired else RecordStatus.OPEN

@@ -1,0 +1,139 @@
+"""Looking contacts up: where to ask, how often, and what a record that was found says.
+
+On schedule, never when somebody dials: about four times a day for each contact, well before what is known gets stale.
+A lookup takes 256 KiB or more, so whoever does not publish is asked for ever more rarely.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from relay.agent.contact_file import Contact
+from relay.core import Clock, Entropy, PeerError, TransportUnavailable, get_logger
+from relay.forward_publish import (
+    ContactRecord,
+    StoredRecord,
+    lookup_periods,
+    newest_first,
+    open_record,
+    record_key,
+)
+
+EVERY = (4 * 3600.0, 8 * 3600.0)
+"""Seconds between two lookups of a contact that was found."""
+AFTER_START = 900.0
+"""Seconds over which an agent that starts spreads the lookups of contacts whose whereabouts it has."""
+NEW_PERIOD = (1.0 * 3600.0, 3.0 * 3600.0)
+"""Seconds after the period of its whereabouts at which a contact is looked up again at the latest: its next record is
+out by then (`relay.forward_publish.publication.AFTER_MIDNIGHT`), its tokens begin to go (`regrouping.LATE`)."""
+FIRST_RETRY = 1.0
+FIRST_RETRY_GROWS = 1.5
+RETRY = 60.0
+RETRY_LAST = 4 * 3600.0
+MOST_POINTS = 4
+"""Contact points asked in one lookup."""
+
+_log = get_logger("lookups")
+
+
+class RecordSource(Protocol):
+    """The record port of contact points."""
+
+    async def fetch(self, onion: str, keys: Sequence[bytes]) -> Sequence[StoredRecord]:
+        """The records under the first of `keys` that has any.  Raises `TransportUnavailable`, `PeerError`."""
+        ...
+
+
+class LookupTimes:
+    """When one contact is looked up; moments are monotonic seconds."""
+
+    __slots__ = ("_at", "_entropy", "_first", "_retry")
+
+    def __init__(self, entropy: Entropy, now: float, ends_in: float | None) -> None:
+        """`ends_in`: seconds until the period of the whereabouts ends; None for somebody who was never found, and is
+        looked up at once, because somebody waits."""
+        self._entropy = entropy
+        self._first = ends_in is None
+        self._retry = FIRST_RETRY if self._first else RETRY
+        self._at = now if ends_in is None else now + entropy.uniform(0.0, AFTER_START)
+
+    def wait(self, now: float) -> float:
+        """Seconds until it is due; 0 where it is."""
+        return max(0.0, self._at - now)
+
+    def found(self, now: float, ends_in: float) -> None:
+        """A record was found, or the one that is known is good still."""
+        self._first, self._retry = False, RETRY
+        usual, latest = self._entropy.uniform(*EVERY), ends_in + self._entropy.uniform(*NEW_PERIOD)
+        self._at = now + max(RETRY, min(usual, latest))
+
+    def nothing(self, now: float) -> None:
+        """Nothing new was found, or nobody answered."""
+        # What fails for all contacts at once must not succeed for all at once.
+        self._at = now + self._entropy.uniform(0.5, 1.0) * self._retry
+        grows = FIRST_RETRY_GROWS if self._first else 2.0
+        self._retry = min(grows * self._retry, RETRY_LAST)
+
+
+def where_to_ask(contact: Contact, own_points: Iterable[str], entropy: Entropy) -> list[str]:
+    """At which contact points to ask for a contact's record, in order.
+
+    Those where the contact is rung come last, so that who sees the ring did not see the lookup.  Contact points share
+    what they hold; a first lookup, which somebody waits for, goes to where the record was published.
+    """
+    rung_at = [place.onion for place in contact.whereabouts.places] if contact.whereabouts is not None else []
+    if not rung_at or contact.whereabouts is None or contact.whereabouts.revision == 0:
+        return list(dict.fromkeys((*contact.home, *rung_at)))[:MOST_POINTS]
+    others = [onion for onion in dict.fromkeys((*own_points, *contact.home)) if onion not in rung_at]
+    return (entropy.draw(others) + entropy.draw(rung_at))[:MOST_POINTS]
+
+
+class Found(NamedTuple):
+    """A record, the secret it lay under, and its period."""
+
+    record: ContactRecord
+    secret: bytes
+    period: int
+
+
+class Lookups:
+    """Finds records and opens them."""
+
+    def __init__(self, source: RecordSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+
+    async def find(
+        self, identity: bytes, secrets: Sequence[bytes], points: Sequence[str], *, above: int = -1
+    ) -> Found | None:
+        """The newest record that `identity` published under one of `secrets`; None where no contact point of `points`
+        has one with a revision higher than `above`.
+
+        Raises `TransportUnavailable` where none of them answered.
+        """
+        answered = False
+        wall = self._clock.wall()
+        keys = {
+            record_key(identity, secret, period): secret
+            for period in lookup_periods(wall)
+            for secret in secrets
+        }
+        for onion in points:
+            try:
+                found = await self._source.fetch(onion, list(keys))
+            except (TransportUnavailable, PeerError) as error:
+                _log.debug("a contact point is passed over", why=str(error))
+                continue
+            answered = True
+            for stored in newest_first(found):
+                secret = keys.get(stored.key)
+                if secret is None or stored.revision <= above:
+                    continue
+                try:
+                    record = open_record(stored, identity, secret, now=wall)
+                except PeerError as error:
+                    _log.info("a record was dropped", why=error.reason)
+                else:
+                    return Found(record, secret, stored.period)
+        if not answered:
+            raise TransportUnavailable("no contact point answered")
+        return None

@@ -1,0 +1,224 @@
+"""Into a vault, from one machine to another, and out of this world: what happens to a vault as a whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from relay.agent.credentials import IDENTITY_FILE
+from relay.agent.kept import NAMES, NotKept, read_file
+from relay.agent.listings import DATABASE
+from relay.agent.sealed_files import ROLL, SealedFiles, names_of
+from relay.agent.vault_directory import HEADERS, VAULT, VaultDirectory, overwrite
+from relay.core import ConfigurationError, Entropy, MisuseError, PeerError
+from relay.identity.vault import LARGEST_HEADER, LARGEST_PART, Vault, unlock
+from relay.wire import decode, encode
+
+LARGEST_EXPORT = LARGEST_PART
+
+_FETCHED_AGAIN = frozenset({DATABASE, "listings.json", "descriptors.known"})
+"""Not worth a place in an export."""
+_LEFT_BY_EARLIER = (f"{DATABASE}-wal", f"{DATABASE}-shm")
+_TORS = "tor"
+
+
+class _Export(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """A header, the list of names, and the parts in its order, all sealed as in the vault."""
+
+    version: int
+    header: bytes
+    roll: bytes
+    parts: tuple[bytes, ...]
+
+
+# -- into a vault ------------------------------------------------------------------------------------------------
+
+
+def plain_files(state_directory: Path) -> list[Path]:
+    """What an agent keeps in the clear there."""
+    found = (state_directory / name for name in (*sorted(NAMES), *_LEFT_BY_EARLIER))
+    return [path for path in found if path.is_file() and not path.is_symlink()]
+
+
+def move_in(state_directory: Path, directory: VaultDirectory, passphrase: bytearray) -> SealedFiles:
+    """Make a vault of what lies there in the clear, if anything does, which is then destroyed.
+
+    Raises `ConfigurationError`, `NotKept`; nothing is lost then.
+    """
+    files = directory.create(passphrase, _kept_in_the_clear(state_directory))
+    clear_up(state_directory, files)
+    return files
+
+
+def clear_up(state_directory: Path, files: SealedFiles) -> None:
+    """Destroy what still lies in the clear beside a vault that has it: somebody pulled the plug while it moved.
+
+    Raises `ConfigurationError` where it is something else than what the vault has.
+    """
+    for path in plain_files(state_directory):
+        content = read_file(path) or b""
+        # Zeros alone: whoever destroyed it was killed before it was gone.
+        if path.name in _LEFT_BY_EARLIER or not any(content) or files.read(path.name) == content:
+            destroy_file(path)
+        else:
+            raise ConfigurationError(
+                f"{path.name} lies in the clear beside the vault, and says something else; move it away, or the "
+                "vault if that is the old one"
+            )
+
+
+def _kept_in_the_clear(state_directory: Path) -> Iterator[tuple[str, bytes]]:
+    for path in plain_files(state_directory):
+        content = read_file(path)
+        if content is not None and path.name in NAMES:
+            yield path.name, content
+
+
+# -- to another machine ------------------------------------------------------------------------------------------
+
+
+def export(directory: VaultDirectory, files: SealedFiles, entropy: Entropy) -> tuple[bytes, tuple[str, ...]]:
+    """One file that the same passphrase opens, and the names of parts that are damaged and so not in it.
+
+    Raises `ConfigurationError`.
+    """
+    names, parts, damaged = [], [], []
+    for name in files.names():
+        if name in _FETCHED_AGAIN:
+            continue
+        sealed = read_file(files.path / files.vault.file_name(name))
+        if sealed is not None and files.is_whole(name, sealed):
+            names.append(name)
+            parts.append(sealed)
+        else:
+            damaged.append(name)
+    roll = files.vault.seal(ROLL, msgspec.json.encode(names), entropy)
+    return encode(_Export(1, directory.header(), roll, tuple(parts))), tuple(damaged)
+
+
+class Import:
+    """An export that is read; `header` is what the passphrase is for."""
+
+    def __init__(self, data: bytes) -> None:
+        """Raises `ConfigurationError`."""
+        try:
+            self._export = decode(data, _Export, limit=LARGEST_EXPORT)
+        except PeerError:
+            raise _no_export() from None
+        if self._export.version != 1 or len(self._export.header) > LARGEST_HEADER:
+            raise _no_export()
+
+    def unlock(self, passphrase: bytearray) -> Vault:
+        """Takes about a second.  Raises `WrongPassphrase`, `ConfigurationError`."""
+        try:
+            return unlock(self._export.header, passphrase)
+        except PeerError:
+            raise _no_export() from None
+
+    def place(self, state_directory: Path, directory: VaultDirectory, vault: Vault) -> tuple[str, ...]:
+        """Make it this machine's vault; the names of parts that are damaged and so not in it.
+
+        Raises `ConfigurationError`, `MisuseError`, `NotKept`.
+        """
+        if directory.exists or plain_files(state_directory):
+            raise MisuseError(
+                "there is an agent's state already; name another state_directory, or 'bayonne vault wipe' it first"
+            )
+        try:
+            names = names_of(vault.open(ROLL, self._export.roll))
+        except PeerError:
+            raise _no_export() from None
+        if len(names) != len(self._export.parts):
+            raise _no_export()
+        whole, damaged = [], []
+        for name, sealed in zip(names, self._export.parts, strict=True):
+            try:
+                whole.append((name, vault.open(name, sealed)))
+            except PeerError:
+                damaged.append(name)
+        if IDENTITY_FILE in damaged:
+            raise ConfigurationError(
+                f"the part '{IDENTITY_FILE}' of that export is damaged, and without it you would be somebody else; "
+                "take another copy of it"
+            )
+        directory.place(self._export.header, vault, whole)
+        return tuple(damaged)
+
+
+def _no_export() -> ConfigurationError:
+    return ConfigurationError("that file is no export of a vault, or is damaged; take another copy of it")
+
+
+# -- out of this world -------------------------------------------------------------------------------------------
+
+
+def destroy_keys(state_directory: Path) -> None:
+    """What opens everything else, at once and without a passphrase.  Raises `NotKept`, after the last of them."""
+    places = (state_directory / VAULT, state_directory / f"{VAULT}.new")
+    headers = [place / name for place in places for name in HEADERS]
+    failed: NotKept | None = None
+    for path in (*headers, *plain_files(state_directory)):
+        try:
+            destroy_file(path)
+        except NotKept as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
+def destroy(state_directory: Path) -> None:
+    """Everything that an agent has there, and nothing else that may lie there.  May be called where there is nothing,
+    or twice.  Raises `NotKept`."""
+    try:
+        destroy_keys(state_directory)
+    finally:
+        _destroy_rest(state_directory)
+
+
+def _destroy_rest(state_directory: Path) -> None:
+    try:
+        for name in (VAULT, f"{VAULT}.new", _TORS):
+            place = state_directory / name
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+        # Whoever was killed while it wrote left the first; the second are empty.
+        for name in NAMES:
+            destroy_file(state_directory / f".{name}.new")
+        for path in state_directory.glob(".*.lock"):
+            if not path.stat().st_size:
+                path.unlink()
+        if state_directory.is_dir() and not any(state_directory.iterdir()):
+            state_directory.rmdir()
+    except OSError as error:
+        raise NotKept(
+            f"not all could be removed ({error.strerror}); the keys are destroyed all the same"
+        ) from None
+
+
+def destroy_file(path: Path) -> None:
+    """Zeros, and then gone; gone all the same where it cannot be written to, which raises `NotKept` where somebody may
+    have its blocks.  May be called where there is none."""
+    failed: OSError | None = None
+    try:
+        if not path.is_symlink():
+            with suppress(PermissionError):
+                # A copy that was put back may be read-only to its owner.
+                path.chmod(0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            overwrite(descriptor)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        failed = error
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        failed = failed or error
+    if failed is not None:
+        raise NotKept(f"a file could not be overwritten ({failed.strerror}); see whose it is")

@@ -1,0 +1,148 @@
+"""One writer for all: what waits goes into one transaction, and each caller hears when that is on the disk.
+
+A disk takes a few hundred durable transactions a second, whatever is in them; so many callers share each.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from relay.contact_cache.database import Database
+from relay.contact_cache.entry import Entry, Outcome
+from relay.contact_cache.statements import Change, forget, store
+from relay.core import TransportUnavailable
+
+MOST_IN_BATCH = 256
+"""Entries in one transaction: more would make the first of them wait long, and gain little."""
+LINGER = 0.02
+"""Seconds that the first of a batch waits for company: transactions cost far more than what is in them, and nobody
+who comes through Tor notices."""
+MOST_WAITING = 1024
+"""Callers; who comes then waits until there is room."""
+
+
+@dataclass(slots=True)
+class _Put:
+    entries: Sequence[Entry]
+    done: "asyncio.Future[list[Outcome]]"
+
+
+@dataclass(slots=True)
+class _Sweep:
+    before: int
+    done: "asyncio.Future[int]"
+
+
+@dataclass(slots=True)
+class _Batch:
+    puts: list[_Put] = field(default_factory=list)
+    size: int = 0
+    sweep: _Sweep | None = None
+    last: bool = False
+
+
+class Writer:
+    """Takes entries and sweeps in turn.  `changed` hears of changes that are durable, before their callers do."""
+
+    def __init__(self, database: Database, changed: Callable[[Iterable[Change]], None]) -> None:
+        self._database = database
+        self._changed = changed
+        self._waiting: asyncio.Queue[_Put | _Sweep | None] = asyncio.Queue(MOST_WAITING)
+        self._closed = False
+        self.turn = asyncio.Lock()
+        """Held while the database and what `changed` hears differ."""
+        self._task = asyncio.create_task(self._run())
+
+    async def put(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """At most a batch.  Raises `TransportUnavailable`: then nothing of it is kept."""
+        done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        await self._enter(_Put(entries, done))
+        return await done
+
+    async def sweep(self, before: int) -> int:
+        """Forget at most a batch of what expires before that Unix second; how many.  Raises as `put` does."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        await self._enter(_Sweep(before, done))
+        return await done
+
+    async def close(self) -> None:
+        """Finish what waits, take nothing more."""
+        if not self._closed:
+            self._closed = True
+            await self._waiting.put(None)
+        await self._task
+
+    async def _enter(self, job: _Put | _Sweep) -> None:
+        if self._closed:
+            raise TransportUnavailable("the record store is closed")
+        await self._waiting.put(job)
+        if self._task.done():
+            # It was closed while this waited for room; nobody will take it.
+            raise TransportUnavailable("the record store is closed")
+
+    async def _run(self) -> None:
+        while True:
+            batch = await self._gather()
+            async with self.turn:
+                if batch.puts:
+                    await self._put(batch.puts)
+                if batch.sweep is not None:
+                    await self._sweep(batch.sweep)
+            if batch.last:
+                return self._refuse_the_rest()
+
+    async def _gather(self) -> _Batch:
+        """What waits, up to a batch or to the first sweep; where nothing waits, what comes next."""
+        batch = _Batch()
+        job = await self._waiting.get()
+        if isinstance(job, _Put) and len(job.entries) < MOST_IN_BATCH:
+            await asyncio.sleep(LINGER)
+        while isinstance(job, _Put):
+            batch.puts.append(job)
+            batch.size += len(job.entries)
+            if batch.size >= MOST_IN_BATCH or self._waiting.empty():
+                return batch
+            job = self._waiting.get_nowait()
+        batch.sweep = job
+        batch.last = job is None
+        return batch
+
+    async def _put(self, puts: list[_Put]) -> None:
+        entries = [entry for put in puts for entry in put.entries]
+        try:
+            outcomes, changes = await self._database.write(lambda connection: store(connection, entries))
+        except Exception as error:
+            return _fail(puts, error)
+        self._changed(changes)
+        start = 0
+        for put in puts:
+            mine = outcomes[start : start + len(put.entries)]
+            start += len(put.entries)
+            # A caller that was cancelled meanwhile waits for nothing.
+            if not put.done.done():
+                put.done.set_result(mine)
+
+    async def _sweep(self, sweep: _Sweep) -> None:
+        try:
+            changes = await self._database.write(
+                lambda connection: forget(connection, sweep.before, MOST_IN_BATCH)
+            )
+        except Exception as error:
+            return _fail([sweep], error)
+        self._changed(changes)
+        if not sweep.done.done():
+            sweep.done.set_result(len(changes))
+
+    def _refuse_the_rest(self) -> None:
+        while not self._waiting.empty():
+            job = self._waiting.get_nowait()
+            if job is not None:
+                _fail([job], TransportUnavailable("the record store is closed"))
+
+
+def _fail(jobs: Sequence[_Put | _Sweep], error: Exception) -> None:
+    """Each caller gets an error of its own: one object raised in many tasks would gather all their tracebacks."""
+    for job in jobs:
+        if not job.done.done():
+            own = TransportUnavailable(str(error)) if isinstance(error, TransportUnavailable) else error
+            job.done.set_exception(own)

@@ -1,0 +1,124 @@
+"""An amnesic agent's things: in memory, sealed with a key that is nowhere else, gone with the agent."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.agent.amnesia import amnesic_directory, in_memory, is_in_memory, is_ours
+from relay.agent.state import StateDirectory
+from relay.core import ConfigurationError
+from tests.agent.vaults import ENTROPY, everything_in
+
+SECRET = b"nobody must read this on a disk"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "memory"
+
+
+def test_what_is_kept_is_sealed_and_gone_afterwards(place: Path) -> None:
+    with in_memory(place, ENTROPY) as files:
+        files.write("contacts.json", SECRET)
+        assert files.read("contacts.json") == SECRET
+        assert SECRET not in everything_in(place)
+        assert place.stat().st_mode & 0o777 == 0o700
+        key = files.vault.key
+        assert bytes(key) not in everything_in(place)
+    assert not place.exists()
+    assert key == bytes(32)
+
+
+def test_it_goes_whatever_happens(place: Path) -> None:
+    def fail() -> None:
+        with in_memory(place, ENTROPY) as files:
+            files.write("contacts.json", SECRET)
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        fail()
+    assert not place.exists()
+
+
+def test_what_a_killed_one_left_is_gone_at_the_next_start(place: Path) -> None:
+    (place / "tor").mkdir(parents=True)
+    (place / "tor" / "state").write_text("x")
+    (place / "left").write_text("x")
+    with in_memory(place, ENTROPY):
+        assert {path.name for path in place.iterdir()} == {"vault", ".agent.lock"}
+
+
+def test_no_second_one_takes_the_place_of_one_that_runs(place: Path) -> None:
+    with in_memory(place, ENTROPY) as files:
+        running = StateDirectory(place)
+        running.claim()
+        files.write("contacts.json", SECRET)
+        with pytest.raises(ConfigurationError, match="another agent"), in_memory(place, ENTROPY):
+            pass
+        assert files.read("contacts.json") == SECRET
+        running.release()
+
+
+def test_a_place_that_somebody_else_made_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="belongs to somebody else"), in_memory(place, ENTROPY):
+        pass
+
+
+MOUNTS = """\
+22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
+25 22 0:22 / /run/user/1000 rw - tmpfs tmpfs rw
+26 22 0:23 / /dev/shm rw - tmpfs tmpfs rw
+27 26 8:2 / /dev/shm/disk rw - ext4 /dev/sdb1 rw
+28 22 0:9 / /with\\040space rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "memory"),
+    [
+        ("/run/user/1000", True),
+        ("/run/user/1000/deep", True),
+        ("/run/user", False),
+        ("/dev/shm", True),
+        ("/dev/shm/disk/x", False),
+        ("/with space/x", True),
+        ("/home", False),
+    ],
+)
+def test_memory_is_told_from_a_disk(where: str, memory: bool) -> None:
+    assert is_in_memory(Path(where), MOUNTS) is memory
+
+
+def test_its_place_is_one_for_each_state_directory_and_says_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.agent.amnesia.is_in_memory", lambda place: True)
+    environment = {"XDG_RUNTIME_DIR": "/run/user/7"}
+    one, other = (amnesic_directory(tmp_path / name, environment) for name in ("alice", "bob"))
+    assert one.parent == other.parent == Path("/run/user/7")
+    assert one != other
+    assert one == amnesic_directory(tmp_path / "alice", environment)
+    assert "alice" not in one.name
+    assert amnesic_directory(tmp_path, {}).parent == Path("/dev/shm")
+    monkeypatch.setattr("relay.agent.amnesia.is_in_memory", lambda place: False)
+    with pytest.raises(ConfigurationError, match="--amnesic"):
+        amnesic_directory(tmp_path, environment)
+
+
+def test_nobody_answers_from_a_place_that_others_can_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, link = tmp_path / "place", tmp_path / "link"
+    assert not is_ours(place)
+    place.mkdir(mode=0o700)
+    assert is_ours(place)
+    link.symlink_to(place)
+    assert not is_ours(link)
+    place.chmod(0o755)
+    assert not is_ours(place)
+    place.chmod(0o700)
+    owner = place.stat().st_uid
+    monkeypatch.setattr("relay.agent.amnesia.os.geteuid", lambda: owner + 1)
+    assert not is_ours(place)

@@ -1,0 +1,124 @@
+"""The directory of a vault: made whole or not at all, its header there twice, a changed passphrase changed for good."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from relay.agent.kept import NotKept
+from relay.core import ConfigurationError
+from relay.identity.vault import Vault, WrongPassphrase, unlock
+from tests.agent.vaults import PASSPHRASE, directory_of, everything_in, flip, new_vault
+
+OTHER = bytearray(b"another good passphrase")
+
+
+def test_it_is_there_with_what_was_put_in(tmp_path: Path) -> None:
+    directory = directory_of(tmp_path / "deep" / "state")
+    assert not directory.exists
+    directory.create(PASSPHRASE, [("guards.json", b"guards")])
+    assert directory.exists
+    assert directory.unlock(PASSPHRASE).read("guards.json") == b"guards"
+    assert directory.path.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in directory.path.parent.iterdir()) == ["vault"]
+
+
+def test_a_wrong_passphrase_changes_nothing(tmp_path: Path) -> None:
+    new_vault(tmp_path)
+    before = everything_in(tmp_path)
+    with pytest.raises(WrongPassphrase):
+        directory_of(tmp_path).unlock(OTHER)
+    assert everything_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["header", "header.copy"])
+def test_one_header_is_enough_and_the_other_is_made_whole(tmp_path: Path, name: str) -> None:
+    new_vault(tmp_path).write("guards.json", b"guards")
+    directory = directory_of(tmp_path)
+    header = directory.header()
+    for damage in (flip, Path.unlink):
+        damage(directory.path / name)
+        assert directory.unlock(PASSPHRASE).read("guards.json") == b"guards"
+        assert (directory.path / name).read_bytes() == header
+
+
+def test_without_any_header_it_says_so_and_nothing_new_is_made(tmp_path: Path) -> None:
+    new_vault(tmp_path).write("guards.json", b"guards")
+    directory = directory_of(tmp_path)
+    for name in ("header", "header.copy"):
+        flip(directory.path / name)
+    before = everything_in(tmp_path)
+    assert directory.exists
+    with pytest.raises(ConfigurationError, match="the vault's header is damaged, both copies"):
+        directory.unlock(PASSPHRASE)
+    with pytest.raises(NotKept):
+        directory.create(PASSPHRASE)
+    assert everything_in(tmp_path) == before
+
+
+def test_a_changed_passphrase_opens_what_was_kept_and_the_old_header_is_overwritten(tmp_path: Path) -> None:
+    files = new_vault(tmp_path)
+    files.write("guards.json", b"guards")
+    directory = directory_of(tmp_path)
+    old = directory.header()
+    with (
+        (directory.path / "header").open("rb") as before,
+        (directory.path / "header.copy").open("rb") as copy,
+    ):
+        directory.change_passphrase(files, OTHER)
+        assert before.read() == copy.read() == bytes(len(old)), "whoever has the blocks has zeros"
+    assert directory.unlock(OTHER).read("guards.json") == b"guards"
+    with pytest.raises(WrongPassphrase):
+        directory.unlock(PASSPHRASE)
+    assert old not in everything_in(tmp_path)
+    assert unlock(old, PASSPHRASE).key == files.vault.key, (
+        "an old copy opens by the old passphrase, as docs say"
+    )
+
+
+def test_a_crash_in_a_change_leaves_one_that_opens_and_the_next_unlocking_ends_it(tmp_path: Path) -> None:
+    files = new_vault(tmp_path)
+    directory = directory_of(tmp_path)
+    old = directory.header()
+    directory.change_passphrase(files, OTHER)
+    (directory.path / "header.copy").write_bytes(old)
+    directory.unlock(OTHER)
+    assert (directory.path / "header.copy").read_bytes() == directory.header() != old
+
+
+def test_a_passphrase_that_is_chosen_while_somebody_unlocks_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlocking takes a second, and then mends headers: not those of the new passphrase."""
+    files = new_vault(tmp_path)
+    directory = directory_of(tmp_path)
+
+    def slow(header: bytes, passphrase: bytearray) -> Vault:
+        directory_of(tmp_path).change_passphrase(files, OTHER)
+        return unlock(header, passphrase)
+
+    monkeypatch.setattr("relay.agent.vault_directory.unlock", slow)
+    directory.unlock(PASSPHRASE)
+    monkeypatch.undo()
+    directory.unlock(OTHER)
+    with pytest.raises(WrongPassphrase):
+        directory.unlock(PASSPHRASE)
+
+
+def test_a_full_disk_makes_no_half_of_a_vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(NotKept):
+            new_vault(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not directory_of(tmp_path).exists
+
+
+def test_what_a_killed_process_left_of_one_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "vault.new").mkdir()
+    (tmp_path / "vault.new" / "header").write_bytes(b"half")
+    new_vault(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["vault"]

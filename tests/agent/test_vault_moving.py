@@ -1,0 +1,251 @@
+"""A vault as a whole: state in the clear moves in, an export moves to another machine, and a wipe leaves nothing."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from relay.agent.credentials import own_identity
+from relay.agent.kept import NAMES, NotKept, PlainFiles
+from relay.agent.sealed_files import SealedFiles
+from relay.agent.vault_moving import (
+    Import,
+    _Export,
+    clear_up,
+    destroy,
+    destroy_keys,
+    export,
+    move_in,
+    plain_files,
+)
+from relay.core import ConfigurationError, MisuseError, SeededEntropy
+from relay.identity.vault import WrongPassphrase
+from relay.wire import decode, encode
+from tests.agent.vaults import ENTROPY, PASSPHRASE, directory_of, everything_in, flip, new_vault
+
+SECRET = b"nobody must read this on a disk"
+
+
+def in_the_clear(place: Path) -> PlainFiles:
+    plain = PlainFiles(place)
+    for name in NAMES - {"identity.key"}:
+        plain.write(name, SECRET + name.encode())
+    own_identity(plain, SeededEntropy(1))
+    return plain
+
+
+# -- into a vault ------------------------------------------------------------------------------------------------
+
+
+def test_what_lay_in_the_clear_is_in_the_vault_and_nowhere_else(tmp_path: Path) -> None:
+    plain = in_the_clear(tmp_path)
+    seed = own_identity(plain, SeededEntropy(2)).seed
+    (tmp_path / "listings.db-wal").write_bytes(SECRET)
+    (tmp_path / "notes.txt").write_text("not the agent's")
+    assert SECRET in everything_in(tmp_path)
+    assert seed in everything_in(tmp_path)
+    with (tmp_path / "identity.key").open("rb") as block:
+        files = move_in(tmp_path, directory_of(tmp_path), bytearray(PASSPHRASE))
+        assert block.read() == bytes(len(seed)), "overwritten before it was removed"
+    found = everything_in(tmp_path)
+    assert SECRET not in found
+    assert seed not in found
+    assert files.names() == tuple(sorted(NAMES))
+    assert own_identity(files, SeededEntropy(3)).seed == seed
+    assert files.read("contacts.json") == SECRET + b"contacts.json"
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_where_there_was_nothing_a_vault_is_made_that_is_empty(tmp_path: Path) -> None:
+    assert move_in(tmp_path / "new", directory_of(tmp_path / "new"), bytearray(PASSPHRASE)).names() == ()
+
+
+def test_a_move_that_was_broken_off_is_ended_and_what_differs_is_nobodys_to_destroy(tmp_path: Path) -> None:
+    plain = in_the_clear(tmp_path)
+    files = move_in(tmp_path, directory_of(tmp_path), bytearray(PASSPHRASE))
+    content = files.read("guards.json")
+    assert content is not None
+    plain.write("guards.json", content)
+    clear_up(tmp_path, files)
+    assert plain_files(tmp_path) == []
+    plain.write("guards.json", b"others")
+    with pytest.raises(ConfigurationError, match=r"guards.json lies in the clear beside the vault"):
+        clear_up(tmp_path, files)
+    assert plain.read("guards.json") == b"others"
+    assert files.read("guards.json") == content
+
+
+# -- to another machine ------------------------------------------------------------------------------------------
+
+
+def full_vault(place: Path) -> SealedFiles:
+    files = new_vault(place)
+    for name in ("contacts.json", "guards.json", "identity.key", "listings.db"):
+        files.write(name, SECRET + name.encode())
+    return files
+
+
+def test_an_export_is_the_same_vault_on_another_machine(tmp_path: Path) -> None:
+    files = full_vault(tmp_path / "old")
+    data, damaged = export(directory_of(tmp_path / "old"), files, ENTROPY)
+    assert damaged == ()
+    assert SECRET not in data
+    read = Import(data)
+    with pytest.raises(WrongPassphrase):
+        read.unlock(bytearray(b"another one"))
+    new = directory_of(tmp_path / "new")
+    assert read.place(tmp_path / "new", new, read.unlock(PASSPHRASE)) == ()
+    opened = new.unlock(PASSPHRASE)
+    assert opened.names() == ("contacts.json", "guards.json", "identity.key"), "listings are fetched again"
+    assert all(opened.read(name) == files.read(name) for name in opened.names())
+
+
+def test_what_is_damaged_is_left_out_by_name_and_the_rest_moves(tmp_path: Path) -> None:
+    files = full_vault(tmp_path / "old")
+    flip(files.path / files.vault.file_name("guards.json"))
+    data, damaged = export(directory_of(tmp_path / "old"), files, ENTROPY)
+    assert damaged == ("guards.json",)
+    whole = decode(data, _Export, limit=1 << 20)
+    parts = list(whole.parts)
+    parts[0] = parts[0][:-1] + bytes([parts[0][-1] ^ 1])
+    hurt = Import(encode(msgspec.structs.replace(whole, parts=tuple(parts))))
+    place = tmp_path / "new"
+    assert hurt.place(place, directory_of(place), hurt.unlock(PASSPHRASE)) == ("contacts.json",)
+    assert directory_of(place).unlock(PASSPHRASE).names() == ("identity.key",)
+    parts[1] = parts[0]
+    nobody = Import(encode(msgspec.structs.replace(whole, parts=tuple(parts))))
+    with pytest.raises(ConfigurationError, match=r"'identity.key' of that export is damaged"):
+        nobody.place(tmp_path / "x", directory_of(tmp_path / "x"), nobody.unlock(PASSPHRASE))
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_is_no_export_is_one_sentence(tmp_path: Path) -> None:
+    files = full_vault(tmp_path / "old")
+    data, _ = export(directory_of(tmp_path / "old"), files, ENTROPY)
+    whole = decode(data, _Export, limit=1 << 20)
+    for bad in (
+        b"",
+        b"x",
+        data[:-1],
+        data + b"x",
+        encode(msgspec.structs.replace(whole, version=2)),
+        bytes(100),
+    ):
+        with pytest.raises(ConfigurationError, match="that file is no export of a vault"):
+            Import(bad)
+    for changes in ({"header": b"x"}, {"roll": whole.roll[:-1]}, {"parts": whole.parts[1:]}):
+        hurt = Import(encode(msgspec.structs.replace(whole, **changes)))
+        place = tmp_path / "new"
+        with pytest.raises(ConfigurationError, match="that file is no export of a vault"):
+            hurt.place(place, directory_of(place), hurt.unlock(PASSPHRASE))
+        assert not place.exists()
+
+
+def test_nothing_is_imported_over_somebody(tmp_path: Path) -> None:
+    files = full_vault(tmp_path / "old")
+    data, _ = export(directory_of(tmp_path / "old"), files, ENTROPY)
+    in_the_clear(tmp_path / "plain")
+    for place in (tmp_path / "old", tmp_path / "plain"):
+        before = everything_in(place)
+        read = Import(data)
+        with pytest.raises(MisuseError, match="there is an agent's state already"):
+            read.place(place, directory_of(place), read.unlock(PASSPHRASE))
+        assert everything_in(place) == before
+
+
+# -- out of this world -------------------------------------------------------------------------------------------
+
+
+def test_with_the_keys_alone_gone_no_passphrase_opens_it(tmp_path: Path) -> None:
+    files = full_vault(tmp_path)
+    with (files.path / "header").open("rb") as block:
+        destroy_keys(tmp_path)
+        assert set(block.read()) == {0}
+    with pytest.raises(ConfigurationError):
+        directory_of(tmp_path).unlock(PASSPHRASE)
+
+
+def test_a_wipe_leaves_nothing_but_what_is_not_ours(tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    full_vault(place)
+    in_the_clear(place)
+    (place / ".contacts.json.new").write_bytes(SECRET)
+    (place / ".agent.lock").touch()
+    (place / "tor").mkdir()
+    (place / "tor" / "state").write_text("x")
+    (place / "notes.txt").write_text("not the agent's")
+    destroy(place)
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+    (place / "notes.txt").unlink()
+    destroy(place)
+    assert not place.exists()
+    destroy(place)
+
+
+def test_what_is_read_only_is_destroyed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that was put back.  Root may write to anything; here it may not."""
+    in_the_clear(tmp_path)
+    real = os.open
+
+    def strict(path: Path, flags: int) -> int:
+        if flags & os.O_RDWR and not path.stat().st_mode & 0o200:
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags)
+
+    monkeypatch.setattr("relay.agent.vault_moving.os.open", strict)
+    for path in plain_files(tmp_path):
+        path.chmod(0o400)
+    destroy_keys(tmp_path)
+    monkeypatch.undo()
+    assert not list(plain_files(tmp_path))
+
+
+@pytest.mark.parametrize("how", ["a link", "not ours"])
+def test_a_header_that_cannot_be_overwritten_saves_nothing_from_a_wipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    place = tmp_path / "state"
+    full_vault(place)
+    in_the_clear(place)
+    header = place / "vault" / "header"
+    if how == "a link":
+        header.rename(tmp_path / "elsewhere")
+        header.symlink_to(tmp_path / "elsewhere")
+    else:
+        real = os.open
+
+        def strict(path: Path, flags: int, **named: Any) -> int:
+            if path == header:
+                raise PermissionError(13, "Permission denied")
+            return real(path, flags, **named)
+
+        monkeypatch.setattr("relay.agent.vault_moving.os.open", strict)
+    with pytest.raises(NotKept, match="could not be overwritten"):
+        destroy(place)
+    assert not place.exists()
+
+
+def test_who_was_killed_as_it_destroyed_what_lay_in_the_clear_goes_on(tmp_path: Path) -> None:
+    in_the_clear(tmp_path)
+    clear = tmp_path / "contacts.json"
+    size = clear.stat().st_size
+    files = move_in(tmp_path, directory_of(tmp_path), PASSPHRASE)
+    clear.write_bytes(bytes(size))
+    clear_up(tmp_path, files)
+    assert not clear.exists()
+    clear.write_bytes(b"something else")
+    with pytest.raises(ConfigurationError, match="something else"):
+        clear_up(tmp_path, files)
+
+
+def test_a_link_leads_a_wipe_nowhere(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "contacts.json").write_bytes(SECRET)
+    (place / "contacts.json").symlink_to(elsewhere / "contacts.json")
+    (place / "tor").symlink_to(elsewhere)
+    destroy(place)
+    assert (elsewhere / "contacts.json").read_bytes() == SECRET
