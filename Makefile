@@ -43,10 +43,8 @@ linking: setup  ## which tokens have one owner, as a contact point could tell, i
 dial: setup  ## from dialling to the first byte of a ring, agent warm; in dial-out/
 	@$(RUN) python -m bench.dial $(DIAL)
 
-# First those that can share the cores, then those that hear real calls, each with the machine to itself.
 test: lint  ## lint, then every test, the demo call included
-	@$(RUN) python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone" $(TESTS) || test $$? -eq 5
-	@$(RUN) python -m pytest -m alone $(TESTS) || test $$? -eq 5
+	@$(RUN) ops/tests.sh $(TESTS)
 
 lint: setup  ## ruff, import rules, mypy --strict
 	@$(RUN) ruff check $(SOURCES)
