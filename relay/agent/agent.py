@@ -6,10 +6,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from relay.agent.accepted import AcceptedReflectors
+from relay.agent.behind import Behind
 from relay.agent.calls import Calls
 from relay.agent.commands import Tone
 from relay.agent.contacts import ContactBook
@@ -22,7 +23,7 @@ from relay.agent.domain_desk import RESOLVE, DomainDesk
 from relay.agent.events import Reporter
 from relay.agent.flows import Flows
 from relay.agent.invitations import Introductions
-from relay.agent.kept import Kept, NotKept, Watched, read_or_pass_over
+from relay.agent.kept import Kept, Watched, read_or_pass_over
 from relay.agent.listings import ListingKeeper, open_listings
 from relay.agent.network import Network
 from relay.agent.openpgp import GnuPG
@@ -154,7 +155,8 @@ class Agent:
             entropy=entropy,
             report=report,
         )
-        self._zids = ZidCache(state, clock, entropy)
+        self._behind = Behind()
+        self._zids = ZidCache(state, clock, entropy, self._behind)
         self._zids.check()
         self._verification = VerificationDesk(
             self._book,
@@ -163,6 +165,7 @@ class Agent:
             report=report,
             hang_up=lambda contact_id: self._calls.hang_up_with(contact_id),
             signer=GnuPG(settings.openpgp) if settings.openpgp.enabled else None,
+            later=self._behind,
         )
         self._pool = ReflectorPool(
             AcceptedReflectors(settings).at,
@@ -246,6 +249,7 @@ class Agent:
             await self._flows.close()
             await self._phones.close()
             self._keep_replays()
+            await self._behind.done()
 
     async def _last_words(self) -> None:
         """Let what ended calls had to say go out: else somebody's phone rings on for nobody."""
@@ -316,8 +320,10 @@ class Agent:
     def _keep_replays(self) -> None:
         """So that a ring that came shortly before a restart does not ring again after it."""
         if self._replays.changed:
-            with suppress(NotKept):
-                self._state.write(REPLAYS_FILE, self._replays.to_bytes(self._clock.wall()))
+            content = self._replays.to_bytes(self._clock.wall())
+            write = partial(self._state.write, REPLAYS_FILE, content)
+            # What could not be kept was told; it comes again with the next ring.
+            self._behind.do(write, lambda _: None, lambda _: None)
 
     def _rung_at(self) -> list[str]:
         """The contact points where most contacts are rung, first."""

@@ -15,7 +15,7 @@ from typing import Protocol
 from relay.agent.accepted import Accepted
 from relay.agent.kept import NotKept
 from relay.agent.known_descriptors import KnownDescriptors, authentic, candidates
-from relay.agent.whole_pulls import Aside, Pace, Page, all_pages
+from relay.agent.whole_pulls import Pace, Page, all_pages
 from relay.core import Clock, Entropy, TransportUnavailable, get_logger
 from relay.media_reflector.descriptor_entry import DescriptorEntry
 
@@ -62,15 +62,12 @@ class DescriptorPulls:
         contact_points: Sequence[str],
         clock: Clock,
         entropy: Entropy,
-        *,
-        aside: Aside = asyncio.to_thread,
     ) -> None:
         self._learner = learner
         self._source = source
         self._contact_points = tuple(contact_points)
         self._clock = clock
         self._entropy = entropy
-        self._aside = aside
 
     async def run(self) -> None:
         """Pull when it is time, until cancelled."""
@@ -109,13 +106,13 @@ class DescriptorPulls:
         return number
 
     async def _learn(self, found: Sequence[DescriptorEntry]) -> None:
-        good = await self._aside(authentic, found, self._learner.accepted, self._clock.wall())
+        good = await asyncio.to_thread(authentic, found, self._learner.accepted, self._clock.wall())
         self._learner.learn(good)
 
     async def _keep(self, pages: int) -> None:
         known = self._learner.known
         try:
-            await self._aside(known.keep, known.kept(self._clock.wall(), pages))
+            await asyncio.to_thread(known.keep, known.kept(self._clock.wall(), pages))
         except NotKept as error:
             # They are fetched again after the next start, and that is all.
             _log.warning("descriptors were not kept", why=str(error))

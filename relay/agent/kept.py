@@ -5,13 +5,15 @@ a `Kept` and neither knows nor asks which.  Of calls nothing is kept but the min
 after some days (`relay.agent.missed`).
 """
 
+import asyncio
 import fcntl
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from relay.agent.events import Reporter
+from relay.agent.events import Reporter, Value
 from relay.core import (
     ConfigurationError,
     MisuseError,
@@ -50,7 +52,9 @@ class Damaged(ConfigurationError):
 
 
 class Kept(Protocol):
-    """What stays over restarts; shared with commands that run beside the agent."""
+    """What stays over restarts; shared with commands that run beside the agent.
+
+    May be used in several threads at a time.  Whoever writes what it read before holds a lock meanwhile."""
 
     def read(self, name: str) -> bytes | None:
         """What is kept under `name`; None where that is nothing.  Raises `ConfigurationError` where it cannot be
@@ -102,11 +106,12 @@ class PlainFiles:
 
 class Watched:
     """A `Kept` that tells its owner once when nothing can be kept any more, once when it can again, and
-    once of each thing that is damaged."""
+    once of each thing that is damaged; from the event loop in which it was made, whichever thread found it."""
 
     def __init__(self, kept: Kept, report: Reporter) -> None:
         self._kept = kept
-        self._report = report
+        self._tell = report
+        self._loop = _running_loop()
         self._failing = False
         self._damaged: set[str] = set()
 
@@ -137,6 +142,12 @@ class Watched:
     def locked(self, name: str) -> Iterator[None]:
         with self._watching(), self._kept.locked(name):
             yield
+
+    def _report(self, event: str, **fields: Value) -> None:
+        if self._loop is None or _running_loop() is self._loop:
+            self._tell(event, **fields)
+        else:
+            self._loop.call_soon_threadsafe(partial(self._tell, event, **fields))
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -204,6 +215,14 @@ def file_lock(path: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """That of this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _not_kept(error: OSError) -> NotKept:

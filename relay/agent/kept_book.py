@@ -5,6 +5,7 @@ Shared by a running agent and `bayonne contact`.
 
 import contextlib
 from collections.abc import Hashable, Iterator
+from typing import Self
 
 import msgspec
 
@@ -40,6 +41,10 @@ class KeptBook:
         self._by_id: dict[str, Contact] = {}
         self.version = 0
         """Counts how often the file was read anew."""
+
+    def again(self) -> Self:
+        """The same contacts, to be looked at and changed in another thread."""
+        return type(self)(self._state)
 
     def refresh(self) -> bool:
         """Read the file again if it changed.  True when it did.  Raises `ConfigurationError`."""

@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from relay.agent.kept import Kept, NotKept, read_or_pass_over
-from relay.agent.whole_pulls import DAY, Aside, Pace, Page, all_pages
+from relay.agent.whole_pulls import DAY, Pace, Page, all_pages
 from relay.contact_cache.search import Listing, MemoryIndex
 from relay.core import Clock, Entropy, TransportUnavailable, get_logger
 from relay.wire import UNREADABLE
@@ -95,8 +95,6 @@ class ListingKeeper:
         state: Kept,
         clock: Clock,
         entropy: Entropy,
-        *,
-        aside: Aside = asyncio.to_thread,
     ) -> None:
         self._index = index
         self._source = source
@@ -104,7 +102,6 @@ class ListingKeeper:
         self._state = state
         self._clock = clock
         self._entropy = entropy
-        self._aside = aside
 
     async def run(self) -> None:
         """Pull when it is time, forget what has expired, until cancelled."""
@@ -144,7 +141,7 @@ class ListingKeeper:
     async def _keep(self, pages: int) -> None:
         try:
             image = await self._index.image()
-            await self._aside(self._state.write, DATABASE, image)
+            await asyncio.to_thread(self._state.write, DATABASE, image)
             self._state.write(_KEPT, msgspec.json.encode(_Kept(self._clock.wall(), pages)))
         except NotKept as error:
             # It only saves a pull after the next start.

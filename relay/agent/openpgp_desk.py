@@ -39,7 +39,7 @@ class _Signing:
 
 
 class Signatures:
-    """All calls' signatures.  `found` is told what GnuPG said of the other side's."""
+    """All calls' signatures.  `found` is told what GnuPG said of the other side's, `silent` where none came."""
 
     def __init__(
         self,
@@ -48,11 +48,13 @@ class Signatures:
         clock: Clock,
         report: Reporter,
         found: Callable[[Comparing, Signature], None],
+        silent: Callable[[Comparing], None],
     ) -> None:
         self._signer = signer
         self._clock = clock
         self._report = report
         self._found = found
+        self._silent = silent
         self._calls: dict[Comparing, _Signing] = {}
 
     def begin(self, call: Comparing, contact: str, agreed: Agreement, fingerprint: str, cells: Cells) -> None:
@@ -88,7 +90,7 @@ class Signatures:
                 case Check(statement, signature):
                     self._spawn(signing, partial(self._check, call, signing, statement, signature))
                 case Silent():
-                    self._report("openpgp-silent", contact=signing.contact)
+                    self._silent(call)
                 case _:
                     assert_never(effect)
         if signing.timer is not None:

@@ -126,13 +126,24 @@ class CallVerification:
         """What GnuPG says of the other side's signature over this call's keys."""
         match signature:
             case Signature.GOOD:
-                return [Tell("openpgp-good", {"contact": self.contact})]
+                first = [] if self._trust.signed else [Keep(VoiceTrust.has_signed)]
+                return [*first, Tell("openpgp-good", {"contact": self.contact})]
             case Signature.BAD:
                 return self._doubt(Doubt.PGP_BAD)
             case Signature.OTHER_KEY:
                 return self._doubt(Doubt.PGP_OTHER_KEY)
             case Signature.UNCHECKED:
-                return [Tell("openpgp-unchecked", {"contact": self.contact})]
+                return self._unsigned("openpgp-unchecked")
+
+    def silent(self) -> list[Outcome]:
+        """No signature came, in all the time that there was."""
+        return self._unsigned("openpgp-silent")
+
+    def _unsigned(self, event: str) -> list[Outcome]:
+        """Whoever is in the middle can take a signature away: so one that used to come is missed."""
+        if self._trust.signed:
+            return self._doubt(Doubt.PGP_MISSING)
+        return [Tell(event, {"contact": self.contact})]
 
     # -- alarms --------------------------------------------------------------------------------------------------
 

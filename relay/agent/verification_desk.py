@@ -5,7 +5,9 @@ Whom calls tell is `relay.agent.voice_security.Listener`; what it means is `rela
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from relay.agent.behind import AtOnce, Later
 from relay.agent.contact_file import Contact
 from relay.agent.contacts import ContactBook
 from relay.agent.control import Stage
@@ -33,7 +35,8 @@ class _LiveCall:
 
 
 class VerificationDesk:
-    """A `Listener`.  `hang_up` ends the calls with a contact; `signer` is there where `[openpgp]` is on."""
+    """A `Listener`.  `hang_up` ends the calls with a contact; `signer` is there where `[openpgp]` is on; `later` writes
+    down what calls find."""
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class VerificationDesk:
         report: Reporter,
         hang_up: Callable[[str], None],
         signer: Signer | None = None,
+        later: Later | None = None,
     ) -> None:
+        self._later = later or AtOnce()
         self._book = book
         self._zids = zids
         self._clock = clock
@@ -52,7 +57,9 @@ class VerificationDesk:
         self._hang_up = hang_up
         self._live: dict[Comparing, _LiveCall] = {}
         self._signatures = (
-            Signatures(signer, clock=clock, report=report, found=self._signed) if signer is not None else None
+            Signatures(signer, clock=clock, report=report, found=self._signed, silent=self._silent)
+            if signer is not None
+            else None
         )
 
     # -- what calls tell -----------------------------------------------------------------------------------------
@@ -90,6 +97,10 @@ class VerificationDesk:
         if (live := self._live.get(call)) is not None:
             self._carry_out(live.contact_id, live.judge, live.judge.signed(signature))
 
+    def _silent(self, call: Comparing) -> None:
+        if (live := self._live.get(call)) is not None:
+            self._carry_out(live.contact_id, live.judge, live.judge.silent())
+
     # -- what comes of it ----------------------------------------------------------------------------------------
 
     def _judge(self, told: Secured | Alarmed, call: Comparing) -> CallVerification:
@@ -116,13 +127,21 @@ class VerificationDesk:
                     self._report(outcome.event, **outcome.fields)
 
     def _keep(self, contact_id: str, change: Callable[[VoiceTrust], VoiceTrust]) -> None:
-        contact = self._book.get(contact_id)
+        self._later.do(
+            partial(_write_down, self._book.again(), contact_id, change),
+            lambda _: self._try_to_refresh(),
+            self._not_written,
+        )
+
+    def _try_to_refresh(self) -> None:
         try:
-            if contact is not None:
-                self._book.judge(contact, change)
+            self._book.refresh()
         except BayonneError as error:
-            # It was told; a disk that is full ends no call.
-            _log.error("what a call found could not be written down", kind=type(error).__name__)
+            self._not_written(error)
+
+    def _not_written(self, error: BayonneError) -> None:
+        # It was told; a disk that is full ends no call.
+        _log.error("what a call found could not be written down", kind=type(error).__name__)
 
     # -- what the owner says: each a `relay.agent.control.Handler` -----------------------------------------------
 
@@ -148,10 +167,22 @@ class VerificationDesk:
         sas, same = live.judge.sas, arguments.get("same") == "yes"
         if arguments.get("characters", "") != (sas.characters if sas is not None else ""):
             raise MisuseError("that was another call: this one has other words; compare those")
+        if same and not self._leads_on(live):
+            raise MisuseError(
+                f"you began anew with {contact.name} in the middle of this call, so that nothing would lead from here "
+                "to the next one; hang up, call again, and compare then"
+            )
         if sas is not None:
             (call.verify_sas if same else call.reject_sas)()
         self._carry_out(contact.id, live.judge, live.judge.compared(same=same))
+        await self._later.done()
         return {"name": contact.name, "verified": "yes" if same else "no"}
+
+    def _leads_on(self, live: _LiveCall) -> bool:
+        """Whether what this call retains is there in the next one."""
+        secured = live.judge.secured
+        agreed = secured.agreement if secured is not None else None
+        return agreed is None or self._zids.is_own(live.contact_id, agreed.own_zid)
 
     def _call_with(self, name: str) -> tuple[Contact, Comparing, _LiveCall]:
         self._book.refresh()
@@ -162,3 +193,10 @@ class VerificationDesk:
         raise MisuseError(
             f"no call with {contact.name} has keys just now; call first, then compare while you talk"
         )
+
+
+def _write_down(book: ContactBook, contact_id: str, change: Callable[[VoiceTrust], VoiceTrust]) -> None:
+    """In whatever thread; `book` is nobody else's."""
+    book.refresh()
+    if (contact := book.get(contact_id)) is not None:
+        book.judge(contact, change)

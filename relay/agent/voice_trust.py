@@ -31,6 +31,8 @@ class Doubt(StrEnum):
     WORDS_DIFFER = "words_differ"
     PGP_BAD = "openpgp_bad"
     PGP_OTHER_KEY = "openpgp_other_key"
+    PGP_MISSING = "openpgp_missing"
+    """Good signatures came in earlier calls, and none in this."""
 
 
 SAID = {
@@ -45,8 +47,12 @@ SAID = {
     Doubt.WORDS_DIFFER: "your words were not the same: somebody is in the middle",
     Doubt.PGP_BAD: "the OpenPGP signature over the keys is wrong: somebody is in the middle",
     Doubt.PGP_OTHER_KEY: "the OpenPGP signature over the keys is by a key that is not the contact's, or not valid now",
+    Doubt.PGP_MISSING: "the keys of earlier calls came signed by OpenPGP, and those of a call since did not, or not so "
+    "that it could be checked",
 }
 """What people read."""
+
+_OF_A_KEY = (Doubt.PGP_BAD, Doubt.PGP_OTHER_KEY, Doubt.PGP_MISSING)
 
 OF_ONE_CALL = {
     AlarmKind.DISCLOSURE: "the other end says of itself that it may give the keys of this call to others",
@@ -84,11 +90,12 @@ class OpenDoubt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VoiceTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One contact's.  `pgp` is the fingerprint of its OpenPGP key."""
+    """One contact's.  `pgp` is the fingerprint of its OpenPGP key; `signed`: a good signature of it came once."""
 
     verified: tuple[Verification, ...] = ()
     doubts: tuple[OpenDoubt, ...] = ()
     pgp: str = ""
+    signed: bool = False
 
     def verified_between(self, own_end: End, peer_end: End) -> Verification | None:
         """The comparison that counts for a call between these ends."""
@@ -124,10 +131,14 @@ class VoiceTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The owner knows of a change: the next call is the first one."""
         return VoiceTrust(pgp=self.pgp)
 
+    def has_signed(self) -> "VoiceTrust":
+        """A good signature came: from now on one that is missing is a doubt."""
+        return msgspec.structs.replace(self, signed=True)
+
     def with_pgp(self, fingerprint: str) -> "VoiceTrust":
         """Whose signatures count; what was doubted of another key's is settled."""
-        others = tuple(one for one in self.doubts if one.doubt not in (Doubt.PGP_BAD, Doubt.PGP_OTHER_KEY))
-        return msgspec.structs.replace(self, pgp=fingerprint, doubts=others)
+        others = tuple(one for one in self.doubts if one.doubt not in _OF_A_KEY)
+        return msgspec.structs.replace(self, pgp=fingerprint, signed=False, doubts=others)
 
 
 def _day(wall: float) -> int:

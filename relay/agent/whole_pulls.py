@@ -6,12 +6,10 @@ contact point, drawn by lot, and begins at a random time.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, ParamSpec, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from relay.core import Entropy
 
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -20,12 +18,6 @@ MOST_IN_VAIN = 2
 SOON = 300.0
 """Seconds within which the first pull begins."""
 DAY = 86400.0
-
-
-class Aside(Protocol):
-    """Runs what takes a while where no cell waits for it."""
-
-    async def __call__(self, call: Callable[P, R], /, *arguments: P.args, **named: P.kwargs) -> R: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,21 @@ Each contact has a ZID of ours to itself, drawn at random: two contacts, or thei
 told find nothing in common.  What is retained is under both ZIDs, so that no contact vouches for another, and a contact
 that comes with ever new ZIDs pushes out its own entries alone.
 
-A call never waits for a disk that is full: what could not be written stays in memory, and is written with the next
-change.  A secret that was lost so is made good by the one before it, which both ends keep.
+A call never waits for a disk (`relay.agent.behind`): what it changes holds at once in memory, and is written on top of
+what the file holds by then.  What could not be written is so with the next change.  A secret that a crash takes before
+it was written is made good by the one before it, which both ends keep.
 """
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
+from typing import TypeAlias
 
-from relay.agent.kept import Kept, NotKept
+from relay.agent.behind import AtOnce, Later
+from relay.agent.kept import Kept
 from relay.agent.voice_security import End
 from relay.agent.zid_table import ZID_SIZE, ZidTable
-from relay.core import Clock, ConfigurationError, Entropy, PeerError, get_logger
+from relay.core import BayonneError, Clock, ConfigurationError, Entropy, MisuseError, PeerError, get_logger
 from relay.zrtp import Retained
 
 ZIDS_FILE = "zids"
@@ -24,6 +27,13 @@ OWN_PHONE = "phone"
 DAMAGED = f"{ZIDS_FILE} in the state directory is damaged; restore it, or move it away to begin anew"
 """Not passed over: whoever loses it takes every stranger for the one from the last call."""
 FOREVER = 0xFFFFFFFF
+MOST_PENDING = 4096
+"""Changes that wait for a disk to have room; a call makes about four."""
+
+_Change: TypeAlias = Callable[[ZidTable], None]
+"""May be made twice."""
+_Written: TypeAlias = tuple[tuple[_Change, ...], ZidTable, Hashable]
+"""What was made, what the file holds now, and its stamp."""
 
 _log = get_logger("zids")
 
@@ -31,8 +41,11 @@ _log = get_logger("zids")
 class ZidCache:
     """A `relay.zrtp.ZidCache` that outlives the process; shared with `bayonne contact`."""
 
-    def __init__(self, state: Kept, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, state: Kept, clock: Clock, entropy: Entropy, later: Later | None = None) -> None:
+        """With `later` it is the running agent's; without, everything is written before it returns."""
         self._state = state
+        self._later = later or AtOnce()
+        self._pending: list[_Change] = []
         self._clock = clock
         self._entropy = entropy
         self._stamp: Hashable = None
@@ -53,7 +66,7 @@ class ZidCache:
         return replace(retained, expired=until is not None and self._clock.wall() >= until)
 
     def keep(self, own_zid: bytes, peer_zid: bytes, retained: Retained, seconds: int) -> None:
-        """Written before it returns, which is before the call is said to be secure (section 4.6.1)."""
+        """Written behind the call (section 4.6.1)."""
         until = None if seconds == FOREVER else int(self._clock.wall()) + seconds
         self._change_in_call(lambda table: table.put(own_zid, peer_zid, retained, until))
 
@@ -75,6 +88,11 @@ class ZidCache:
         self._change_in_call(lambda table: table.add(contact_id, fresh))
         return self._table.own(contact_id) or fresh
 
+    def is_own(self, contact_id: str, zid: bytes) -> bool:
+        """Whether that is ours for that contact: not any more, where the owner began anew."""
+        self._try_to_read()
+        return self._table.own(contact_id) == zid
+
     def own_phone(self) -> bytes:
         return self.own(OWN_PHONE)
 
@@ -93,8 +111,7 @@ class ZidCache:
 
     def forget_contact(self, contact_id: str) -> None:
         """The next call is the first one, under another ZID of ours.  Raises `ConfigurationError`, `NotKept`."""
-        with self._changing() as table:
-            table.forget(contact_id)
+        self._written(self._write(lambda table: table.forget(contact_id)))
 
     def keep_only(self, contact_ids: Iterable[str]) -> None:
         """Forget whoever is no contact any more."""
@@ -109,14 +126,19 @@ class ZidCache:
         stamp = self._state.stamp(ZIDS_FILE)
         if stamp == self._stamp and stamp is not None:
             return
+        found = self._found()
+        if found is not None:
+            _make(self._pending, found)
+            self._table, self._stamp = found, stamp
+
+    def _found(self) -> ZidTable | None:
         content = self._state.read(ZIDS_FILE)  # also where nothing is there: what is gone is no beginning
         if content is None:
-            return
+            return None
         try:
-            self._table = ZidTable.from_bytes(content)
+            return ZidTable.from_bytes(content)
         except PeerError:
             raise ConfigurationError(DAMAGED) from None
-        self._stamp = stamp
 
     def _try_to_read(self) -> None:
         """What was read last stands where the file is of no use by now."""
@@ -125,20 +147,38 @@ class ZidCache:
         except ConfigurationError as error:
             _log.error("what calls go on from cannot be read", kind=type(error).__name__)
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[ZidTable]:
-        with self._state.locked("zids"):
-            self._read()
-            yield self._table
-            self._state.write(ZIDS_FILE, self._table.to_bytes(self._clock.wall()))
-            self._stamp = self._state.stamp(ZIDS_FILE)
+    def _change_in_call(self, change: _Change) -> None:
+        """It holds from now on, whatever becomes of the file."""
+        change(self._table)
+        self._pending.append(change)
+        del self._pending[:-MOST_PENDING]
+        self._later.do(self._write, self._written, self._not_written)
 
-    def _change_in_call(self, change: Callable[[ZidTable], None]) -> None:
-        """As `_changing`; what cannot be written, or not be read before, is changed in memory.  `change` may be made
-        twice."""
-        try:
-            with self._changing() as table:
-                change(table)
-        except (NotKept, ConfigurationError) as error:
-            change(self._table)
-            _log.error("what calls go on from was not kept", kind=type(error).__name__)
+    def _write(self, *others: _Change) -> _Written | None:
+        """In whatever thread: make `others`, and what is pending, on top of what the file holds now."""
+        pending = tuple(self._pending)
+        if not pending and not others:
+            # Written with one before.
+            return None
+        with self._state.locked("zids"):
+            table = self._found() or self._table.copy()
+            _make((*pending, *others), table)
+            self._state.write(ZIDS_FILE, table.to_bytes(self._clock.wall()))
+            return pending, table, self._state.stamp(ZIDS_FILE)
+
+    def _written(self, written: _Written | None) -> None:
+        if written is not None:
+            made, table, stamp = written
+            self._pending = [change for change in self._pending if change not in made]
+            _make(self._pending, table)
+            self._table, self._stamp = table, stamp
+
+    def _not_written(self, error: BayonneError) -> None:
+        _log.error("what calls go on from was not kept", kind=type(error).__name__)
+
+
+def _make(changes: Iterable[_Change], table: ZidTable) -> None:
+    for change in changes:
+        # Somebody else may have taken the last place since.
+        with contextlib.suppress(MisuseError):
+            change(table)

@@ -127,6 +127,11 @@ class ZidTable:
                 self._own[one.contact_id] = msgspec.structs.replace(one, peers=peers)
         return wire.encode(_Zids(VERSION, tuple(self._own.values())))
 
+    def copy(self) -> "ZidTable":
+        other = ZidTable()
+        other._own = dict(self._own)
+        return other
+
     def contacts(self) -> set[str]:
         return set(self._own)
 

@@ -16,7 +16,7 @@ from relay.agent.whole_pulls import DAY, MOST_IN_VAIN, SOON, Page
 from relay.core import SeededEntropy, TransportUnavailable
 from relay.media_reflector.descriptor_entry import DescriptorEntry
 from tests.agent.ticket_services import CLOCK, Service
-from tests.agent.virtual_time import at_once, in_virtual_time
+from tests.agent.virtual_time import in_virtual_time
 
 POINTS = ("a" * 56, "b" * 56)
 
@@ -55,7 +55,7 @@ class Agent:
         self.learned += [descriptor.identity for descriptor in self.known.take(entries)]
 
     def pulls(self, seed: str = "pulls") -> DescriptorPulls:
-        return DescriptorPulls(self, self.points, POINTS, CLOCK, SeededEntropy(seed), aside=at_once)
+        return DescriptorPulls(self, self.points, POINTS, CLOCK, SeededEntropy(seed))
 
     async def run_for(self, seconds: float, seed: str = "pulls") -> None:
         with contextlib.suppress(TimeoutError):

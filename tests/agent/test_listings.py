@@ -15,7 +15,7 @@ from relay.agent.listings import MOST_PAGES, PACE, ListingKeeper, open_listings
 from relay.agent.whole_pulls import DAY, MOST_IN_VAIN, SOON, Page
 from relay.contact_cache.search import Listing
 from relay.core import SeededEntropy, TransportUnavailable
-from tests.agent.virtual_time import WALL, LoopClock, at_once, in_virtual_time
+from tests.agent.virtual_time import WALL, LoopClock, in_virtual_time
 
 POINTS = ("a" * 56, "b" * 56)
 
@@ -91,9 +91,7 @@ class Agent:
         self.points = Points(self.clock, list(pages))
 
     def keeper(self, seed: str = "keeper") -> ListingKeeper:
-        return ListingKeeper(
-            self.index, self.points, POINTS, self.state, self.clock, SeededEntropy(seed), aside=at_once
-        )
+        return ListingKeeper(self.index, self.points, POINTS, self.state, self.clock, SeededEntropy(seed))
 
     async def run_for(self, seconds: float, seed: str = "keeper") -> None:
         with contextlib.suppress(TimeoutError):

@@ -140,6 +140,24 @@ async def test_who_does_not_sign_is_told_of_once_and_asked_no_more(tmp_path: Pat
 
 
 @in_virtual_time
+async def test_who_signed_before_and_stops_is_an_alarm_but_not_for_hanging_up_soon(tmp_path: Path) -> None:
+    alice, bob = pair(tmp_path)
+    alice.begin(bob)
+    bob.begin(alice, MIRRORED)
+    await asyncio.sleep(1.0)
+    assert alice.events() == ["openpgp-good"]
+    await finish(alice, bob)
+    for seconds, expected in ((60.0, []), (500.0, ["voice-alarm"])):
+        bob.lost = len(bob.said) + 1000
+        alice.begin(bob)
+        bob.begin(alice, MIRRORED)
+        await asyncio.sleep(seconds)
+        assert alice.events() == expected
+        await finish(alice, bob)
+    assert [one.doubt for one in alice.bob.trust.doubts] == [Doubt.PGP_MISSING]
+
+
+@in_virtual_time
 async def test_what_the_own_gnupg_refuses_is_told_and_the_other_side_is_checked_all_the_same(
     tmp_path: Path,
 ) -> None:

@@ -1,5 +1,6 @@
 """What a call's keys say of who is at the other end: every alarm, and what it leaves behind."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -210,3 +211,27 @@ def test_signatures_are_told_and_false_ones_kept() -> None:
         calls.keys(VERIFIED)
         outcomes = calls.take(calls.judge.signed(signature))
         assert (told(outcomes), calls.doubts) == expected[signature]
+
+
+def test_a_signature_that_used_to_come_is_missed() -> None:
+    """Whoever is in the middle can take it away, or spoil it so that nobody can check it."""
+    ways: tuple[Callable[[CallVerification], list[Outcome]], ...] = (
+        CallVerification.silent,
+        lambda judge: judge.signed(Signature.UNCHECKED),
+    )
+    for unsigned in ways:
+        calls = Calls(VoiceTrust().with_pgp("A" * 40))
+        calls.keys()
+        assert "voice-alarm" not in told(calls.take(unsigned(calls.judge)))
+        assert calls.doubts == []
+        calls.begin()
+        assert told(calls.take(calls.judge.signed(Signature.GOOD))) == ["openpgp-good"]
+        assert calls.trust.signed
+        calls.begin()
+        assert kinds(calls.take(unsigned(calls.judge))) == [Doubt.PGP_MISSING]
+        assert calls.take(unsigned(calls.judge)) == [], "once in a call"
+        assert calls.doubts == [Doubt.PGP_MISSING]
+        assert not calls.trust.with_pgp("B" * 40).signed, "another key begins anew"
+        assert not calls.trust.with_pgp("B" * 40).doubts
+        assert not calls.trust.begun_anew().signed
+        assert calls.trust.compared(End.AGENT, End.AGENT, WALL).signed

@@ -185,3 +185,19 @@ async def test_another_kind_of_end_than_before_is_an_alarm_though_nobody_compare
     bench.events()
     bench.secured(VERIFIED, peer=End.PHONE)
     assert "voice-alarm" not in bench.events()
+
+
+async def test_who_began_anew_in_mid_call_compares_in_the_next(bench: DeskBench) -> None:
+    """Else the next call, which nothing would lead to, were a false alarm."""
+    _, call = bench.secured()
+    bench.zids.forget_contact(bench.bob.id)
+    with pytest.raises(MisuseError, match="began anew with bob in the middle of this call"):
+        await compare(bench, same=True)
+    assert call.said == []
+    assert bench.bob.trust.verified == ()
+    await compare(bench, same=False)
+    assert call.said == ["different"]
+    bench.desk.ended(call)
+    bench.secured()
+    await compare(bench, same=True)
+    assert len(bench.bob.trust.verified) == 1

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -40,6 +41,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., R], *arguments: object
+    ) -> asyncio.Future[R]:
+        """Here and now: for a thread of its own, virtual time would not wait."""
+        future: asyncio.Future[R] = self.create_future()
+        try:
+            future.set_result(func(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
 
 class LoopClock:
     """A `relay.core.Clock` that goes with a virtual loop."""
@@ -71,8 +83,3 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
         assert not left
 
     return run
-
-
-async def at_once(call: Callable[P, R], /, *arguments: P.args, **named: P.kwargs) -> R:
-    """Without a thread, for which virtual time would not wait."""
-    return call(*arguments, **named)

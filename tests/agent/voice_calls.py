@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from relay.agent.behind import Later
 from relay.agent.contact_file import Contact, Introducing
 from relay.agent.contacts import ContactBook
 from relay.agent.events import Value
@@ -58,9 +59,16 @@ class FakeCells:
 class DeskBench:
     """A desk with bob among its contacts; `told` is what the owner was."""
 
-    def __init__(self, directory: Path, signer: Signer | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        signer: Signer | None = None,
+        *,
+        files: PlainFiles | None = None,
+        later: Later | None = None,
+    ) -> None:
         self.clock = ManualClock()
-        self.state = PlainFiles(directory)
+        self.state = files or PlainFiles(directory)
         self.book = ContactBook(self.state)
         self.book.refresh()
         if self.book.find("bob") is None:
@@ -68,7 +76,7 @@ class DeskBench:
             self.book.add("bob", key, Introducing(bytes(32), 0), (), SystemEntropy())
         self.told: list[tuple[str, dict[str, Value]]] = []
         self.hung_up: list[str] = []
-        self.zids = ZidCache(self.state, self.clock, SystemEntropy())
+        self.zids = ZidCache(self.state, self.clock, SystemEntropy(), later)
         self.desk = VerificationDesk(
             self.book,
             self.zids,
@@ -76,6 +84,7 @@ class DeskBench:
             report=self.report,
             hang_up=self.hung_up.append,
             signer=signer,
+            later=later,
         )
 
     def report(self, event: str, /, **fields: Value) -> None:
@@ -97,7 +106,9 @@ class DeskBench:
         peer: End = End.AGENT,
         call: FakeCall | None = None,
     ) -> tuple[Secured, FakeCall]:
-        """A call has keys."""
+        """A call has keys, agreed on under the ZID that is ours for bob now."""
+        if agreement is not None:
+            agreement = replace(agreement, own_zid=self.zids.own(self.bob.id))
         told, call = Secured(self.bob.id, "bob", own, peer, agreement), call or FakeCall()
         self.desk.secured(told, call)
         return told, call

@@ -102,7 +102,11 @@ async def test_keys_of_a_call_are_signed_and_checked_beside_its_voice(tmp_path: 
         for person, own in ((world.alice, "A"), (world.bob, "B")):
             desk = person.agent._verification
             desk._signatures = Signatures(
-                Signer(40 * own), clock=LoopClock(), report=person.report, found=desk._signed
+                Signer(40 * own),
+                clock=LoopClock(),
+                report=person.report,
+                found=desk._signed,
+                silent=desk._silent,
             )
         name_key(world.alice, "bob", "B")
         name_key(world.bob, "alice", "A")

@@ -1,0 +1,189 @@
+"""Writing beside the loop: no cell is late for it, nothing is lost by it."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import get_ident
+
+import pytest
+
+from relay.agent.behind import AtOnce, Behind
+from relay.agent.events import Value
+from relay.agent.kept import NotKept, PlainFiles, Watched
+from relay.agent.voice_security import End
+from relay.agent.voice_trust import Doubt
+from relay.agent.zid_cache import FOREVER, ZidCache
+from relay.core import BayonneError, ManualClock, SystemEntropy
+from relay.zrtp import AlarmKind, Retained, Strength
+from tests.agent.voice_calls import DeskBench, FakeCall
+
+SLOW = 0.3
+"""Seconds that the disk of these tests takes for a write."""
+HERS = b"hers, of 12."
+KEPT = Retained(b"1" * 32, Strength(256, 128, 128))
+
+
+class SlowFiles(PlainFiles):
+    """As on a disk that others use too, or that is full."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.full = False
+        self.writers: set[int] = set()
+
+    def write(self, name: str, content: bytes) -> None:
+        self.writers.add(get_ident())
+        time.sleep(SLOW)
+        if self.full:
+            raise NotKept("no space")
+        super().write(name, content)
+
+
+@contextmanager
+def pauses() -> Iterator[list[float]]:
+    """How late the loop was for what it had to do every 2 ms."""
+    late: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + 0.002
+            await asyncio.sleep(0.002)
+            late.append(time.monotonic() - due)
+
+    task = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield late
+    finally:
+        task.cancel()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> SlowFiles:
+    return SlowFiles(tmp_path)
+
+
+def fresh(files: SlowFiles) -> ZidCache:
+    """As the next process finds it."""
+    return ZidCache(files, ManualClock(), SystemEntropy())
+
+
+async def test_keys_of_a_call_are_there_at_once_and_on_disk_soon_and_stop_no_cell(files: SlowFiles) -> None:
+    behind = Behind()
+    zids = ZidCache(files, ManualClock(), SystemEntropy(), behind)
+    with pauses() as late:
+        await asyncio.sleep(0.01)
+        own = zids.own("bob")
+        zids.keep(own, HERS, KEPT, FOREVER)
+        zids.meet("bob", End.AGENT, HERS)
+        assert zids.look_up(own, HERS) == KEPT
+        assert zids.peer("bob", End.AGENT) == HERS
+        assert fresh(files).peer("bob", End.AGENT) == b"", "not written yet"
+        await behind.done()
+        await asyncio.sleep(0.01)
+    assert max(late) < SLOW / 2
+    assert get_ident() not in files.writers
+    assert fresh(files).look_up(own, HERS) == KEPT
+    assert fresh(files).peer("bob", End.AGENT) == HERS
+
+
+async def test_the_control_writes_at_once_and_is_late(files: SlowFiles) -> None:
+    zids = ZidCache(files, ManualClock(), SystemEntropy(), AtOnce())
+    with pauses() as late:
+        await asyncio.sleep(0.01)
+        zids.own("bob")
+        await asyncio.sleep(0.01)
+    assert max(late) >= SLOW / 2
+
+
+async def test_what_a_command_wrote_meanwhile_stays(files: SlowFiles) -> None:
+    behind = Behind()
+    zids = ZidCache(files, ManualClock(), SystemEntropy(), behind)
+    zids.own("bob")
+    await behind.done()
+    own = zids.own("bob")
+    zids.keep(own, HERS, KEPT, FOREVER)
+    beside = ZidCache(PlainFiles(files.path), ManualClock(), SystemEntropy())
+    hers = beside.own("carol")
+    assert zids.own("carol") == hers
+    assert zids.look_up(own, HERS) == KEPT, "though the file was read again before this was in it"
+    await behind.done()
+    assert fresh(files).own("carol") == hers
+    assert fresh(files).look_up(own, HERS) == KEPT
+
+
+async def test_what_found_no_room_is_written_with_the_next_change(files: SlowFiles) -> None:
+    behind = Behind()
+    zids = ZidCache(files, ManualClock(), SystemEntropy(), behind)
+    files.full = True
+    own = zids.own("bob")
+    zids.keep(own, HERS, KEPT, FOREVER)
+    await behind.done()
+    assert zids.look_up(own, HERS) == KEPT
+    files.full = False
+    zids.meet("bob", End.AGENT, HERS)
+    await behind.done()
+    assert fresh(files).look_up(own, HERS) == KEPT
+    assert zids._pending == []
+
+
+async def test_a_comparison_stops_no_cell_and_is_kept_when_it_is_said_to_be(tmp_path: Path) -> None:
+    files = SlowFiles(tmp_path)
+    bench = DeskBench(tmp_path, files=files, later=(behind := Behind()))
+    files.writers.clear()
+    with pauses() as late:
+        call = FakeCall()
+        bench.alarm(call, AlarmKind.CACHE_MISMATCH)
+        bench.secured(call=call)
+        await behind.done()
+        assert [one.doubt for one in bench.bob.trust.doubts] == [Doubt.CACHE_MISMATCH]
+        words = await bench.desk.words({"name": "bob"}, lambda stage: None)
+        await bench.desk.compared(
+            {"name": "bob", "characters": words["characters"], "same": "yes"}, lambda stage: None
+        )
+        assert bench.bob.trust.verified
+        await behind.done()
+    assert max(late) < SLOW / 2
+    assert get_ident() not in files.writers
+
+
+async def test_works_follow_one_another_and_none_stops_the_others() -> None:
+    behind = Behind()
+    found: list[int | str] = []
+
+    def refused() -> int:
+        raise NotKept("no space")
+
+    def broken() -> int:
+        raise RuntimeError
+
+    def fail(error: BayonneError) -> None:
+        found.append(str(error))
+
+    for work in (lambda: 1, refused, broken, lambda: 2):
+        behind.do(work, found.append, fail)
+    waiting = asyncio.create_task(behind.done())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await behind.done()
+    assert found == [1, "no space", 2]
+    behind.do(lambda: 3, found.append, fail)
+    await behind.done()
+    assert found[-1] == 3
+
+
+async def test_the_owner_hears_of_a_full_disk_in_the_loop(files: SlowFiles) -> None:
+    heard: list[tuple[str, int]] = []
+
+    def report(event: str, /, **fields: Value) -> None:
+        heard.append((event, get_ident()))
+
+    watched = Watched(files, report)
+    behind = Behind()
+    zids = ZidCache(watched, ManualClock(), SystemEntropy(), behind)
+    files.full = True
+    zids.own("bob")
+    await behind.done()
+    await asyncio.sleep(0)
+    assert heard == [("not-kept", get_ident())]
