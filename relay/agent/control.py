@@ -149,7 +149,7 @@ async def ask(
 ) -> dict[str, str]:
     """Have the agent that runs on the state in `directory` do `command`; `stage` hears what goes on.
 
-    Raises what the agent raised, and `NobodyThere` where none runs.
+    Raises what the agent raised, `NobodyThere` where none runs, and `RefusedByPolicy` where another user's answers.
     """
     try:
         with _short(directory) as path:
@@ -159,6 +159,11 @@ async def ask(
             "no agent runs on this configuration; start 'bayonne agent' with it, and try again"
         ) from None
     try:
+        if _user_at(writer) != os.geteuid():
+            # A directory that others can write to: what is asked may hold a key.
+            raise RefusedByPolicy(
+                "what answers there in the agent's place is another user's; nothing was asked of it"
+            )
         async with asyncio.timeout(seconds):
             writer.write(msgspec.json.encode(Request(command, dict(arguments))) + b"\n")
             return await _outcome(reader, stage)

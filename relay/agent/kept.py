@@ -7,7 +7,7 @@ after some days (`relay.agent.missed`).
 
 import asyncio
 import fcntl
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from relay.core import (
     ConfigurationError,
     MisuseError,
     TransportUnavailable,
+    prepared_private,
     private_directory,
     replace_private,
 )
@@ -184,6 +185,16 @@ def replace_file(path: Path, content: bytes) -> None:
     """Either the old content or the new is there, whatever happens.  Raises `NotKept`."""
     try:
         replace_private(path, content)
+    except OSError as error:
+        raise _not_kept(error) from None
+
+
+@contextmanager
+def prepared_file(path: Path, content: bytes) -> Iterator[Callable[[], None]]:
+    """As `replace_file`; what was yielded puts the new content in its place.  Raises `NotKept`."""
+    try:
+        with prepared_private(path, content) as put:
+            yield put
     except OSError as error:
         raise _not_kept(error) from None
 

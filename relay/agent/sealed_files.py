@@ -1,20 +1,30 @@
 """An agent's things in a vault: a file for each, sealed, under a name that says nothing (`relay.identity.vault`).
 
-What stands on the disk is ciphertext at every moment, in files that are being written too.  A list of the parts, itself
-a part and there twice, tells a part that is gone from one that never was.  What is damaged is named, and never
-overwritten: it is put aside when something new takes its place.
+What stands on the disk is ciphertext at every moment, in files that are being written too.  A list of the parts
+(`relay.agent.part_list`), itself a part and there twice, tells a part that is gone from one that never was, and an old
+one from the last.  What is damaged is named, and never overwritten: it is put aside when something new takes its place.
+
+Whoever is killed at whatever moment leaves what was there before or what was to be: a part is put in its place and then
+listed; one to be removed is struck from the list first.
 """
 
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-import msgspec
-
-from relay.agent.kept import Damaged, NotKept, file_lock, read_file, remove_file, replace_file, stamp_of
+from relay.agent.kept import (
+    Damaged,
+    NotKept,
+    file_lock,
+    prepared_file,
+    read_file,
+    remove_file,
+    replace_file,
+    stamp_of,
+)
+from relay.agent.part_list import MARK_SIZE, PartList
 from relay.core import Entropy, PeerError
 from relay.identity.vault import Vault
-from relay.wire import UNREADABLE
 
 ASIDE = ".damaged"
 """The ending of what was put aside."""
@@ -24,6 +34,8 @@ ROLL = "roll"
 
 _ROLLS = (ROLL, f"{ROLL}.copy")
 _MOST_ASIDE = 100
+_HELP = "import an export of the vault, or put the file back from a copy"
+_HELP_ALL = "put the whole directory back from a copy, or import an export of the vault"
 
 
 class SealedFiles:
@@ -35,30 +47,47 @@ class SealedFiles:
         self._entropy = entropy
 
     def read(self, name: str) -> bytes | None:
-        path = self._path(name)
-        sealed = read_file(path)
-        if sealed is None and name in self._names(about=name):
-            # It may have come since.
-            sealed = read_file(path)
+        try:
+            return self._read(name)
+        except Damaged:
+            # Or it was written just then.
+            with self.locked(_ROLLS[0]):
+                return self._read(name)
+
+    def _read(self, name: str) -> bytes | None:
+        sealed = read_file(self._path(name))
+        try:
+            listed = self._list()
+        except Damaged:
             if sealed is None:
-                raise Damaged(
-                    f"the part '{name}' of the vault is gone (file {path.name}); import an export of the vault, or "
-                    f"put the file back from a copy"
-                )
-        return None if sealed is None else self._open(name, sealed)
+                raise self._nobody_knows(name) from None
+            # It may be an old one.  That there is no list is told wherever somebody asks for it.
+            return self._open(name, sealed)[MARK_SIZE:]
+        if name not in listed.names:
+            return None
+        if sealed is None:
+            raise self._trouble(name, "is gone", _HELP)
+        content = self._open(name, sealed)
+        if (fault := listed.fault(name, content[:MARK_SIZE])) is not None:
+            raise self._trouble(name, fault.value, _HELP_ALL)
+        return content[MARK_SIZE:]
 
     def write(self, name: str, content: bytes) -> None:
         path = self._path(name)
-        sealed = self.vault.seal(name, content, self._entropy)
-        before = read_file(path)
-        if before is not None and not self.is_whole(name, before):
-            self._put_aside(path)
-        replace_file(path, sealed)
-        self._change_names(lambda names: names | {name})
+        # A lock of its own, for a large one takes long to write.
+        with self.locked(f"write {name}"):
+            mark = self._mark(name)
+            sealed = self.vault.seal(name, mark + content, self._entropy)
+            with prepared_file(path, sealed) as put, self._changing_list() as change:
+                if not self._may_go(name):
+                    self._put_aside(path)
+                put()
+                change(lambda listed: listed.written(name, mark))
 
     def remove(self, name: str) -> None:
-        self._change_names(lambda names: names - {name})
-        remove_file(self._path(name))
+        with self._changing_list() as change:
+            change(lambda listed: listed.removed(name) if name in listed.names else listed)
+            remove_file(self._path(name))
 
     def stamp(self, name: str) -> Hashable:
         return stamp_of(self._path(name))
@@ -68,7 +97,7 @@ class SealedFiles:
 
     def names(self) -> tuple[str, ...]:
         """Everything that is kept.  Raises `Damaged` where nobody knows."""
-        return tuple(sorted(self._names(about="")))
+        return tuple(sorted(self._list().names))
 
     def damaged(self) -> tuple[str, ...]:
         """The sentences about each part that is damaged or gone."""
@@ -85,14 +114,16 @@ class SealedFiles:
 
     def begin(self) -> None:
         """Of a new vault: nothing is kept yet.  Raises `NotKept`."""
-        self._write_names(frozenset())
+        listed = PartList.new(self._entropy)
+        for name in _ROLLS:
+            self._write_list(name, listed)
 
-    def is_whole(self, name: str, sealed: bytes) -> bool:
-        try:
-            self.vault.open(name, sealed)
-        except PeerError:
-            return False
-        return True
+    def tidy(self) -> None:
+        """Remove what was struck from the list by somebody who was killed then.  Raises `NotKept`."""
+        with suppress(Damaged), self.locked(_ROLLS[0]):
+            listed = self._list()
+            for name in listed.parts.keys() - listed.names:
+                remove_file(self._path(name))
 
     def _path(self, name: str) -> Path:
         return self.path / self.vault.file_name(name)
@@ -101,10 +132,10 @@ class SealedFiles:
         try:
             return self.vault.open(name, sealed)
         except PeerError:
-            raise Damaged(
-                f"the part '{name}' of the vault is damaged (file {self._path(name).name}); import an export of the "
-                "vault, or put the file back from a copy"
-            ) from None
+            raise self._trouble(name, "is damaged", _HELP) from None
+
+    def _trouble(self, name: str, what: str, help_: str) -> Damaged:
+        return Damaged(f"the part '{name}' of the vault {what} (file {self._path(name).name}); {help_}")
 
     def _put_aside(self, path: Path) -> None:
         """Raises `NotKept` rather than lose it."""
@@ -118,37 +149,61 @@ class SealedFiles:
                 return
         raise NotKept("the vault is damaged again and again; look at its disk")
 
+    def _may_go(self, name: str) -> bool:
+        """Whether what stands in the place of a part is nobody's loss."""
+        try:
+            self._read(name)
+        except Damaged:
+            return not self._path(name).exists()
+        return True
+
     # -- the list of parts ---------------------------------------------------------------------------------------
 
-    def _names(self, about: str) -> frozenset[str]:
-        for roll in _ROLLS:
-            sealed = read_file(self._path(roll))
-            if sealed is not None:
-                with suppress(PeerError):
-                    return frozenset(names_of(self.vault.open(roll, sealed)))
-        doubt = f", so that nobody knows whether there was a part '{about}'" if about else ""
-        raise Damaged(
-            f"the list of the vault's parts is damaged or gone (file {self._path(_ROLLS[0]).name}){doubt}; import an "
-            "export of the vault, or put the file back from a copy"
-        )
+    def _list(self) -> PartList:
+        """The latest.  Raises `Damaged`."""
+        found = [listed for name in _ROLLS if (listed := self._read_list(name)) is not None]
+        if not found:
+            raise Damaged(f"{self._no_list}; {_HELP}")
+        return max(found, key=lambda listed: listed.revision)
 
-    def _change_names(self, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
-        # Mostly nothing changes, and nothing is written.  A damaged list stays as it is.
-        with suppress(Damaged):
-            names = self._names(about="")
-            if change(names) != names:
-                with self.locked(_ROLLS[0]):
-                    self._write_names(change(self._names(about="")))
+    def _read_list(self, name: str) -> PartList | None:
+        sealed = read_file(self._path(name))
+        if sealed is not None:
+            with suppress(PeerError):
+                return PartList.from_bytes(self.vault.open(name, sealed))
+        return None
 
-    def _write_names(self, names: frozenset[str]) -> None:
-        content = msgspec.json.encode(sorted(names))
-        for roll in _ROLLS:
-            replace_file(self._path(roll), self.vault.seal(roll, content, self._entropy))
+    @property
+    def _no_list(self) -> str:
+        return f"the list of the vault's parts is damaged or gone (file {self._path(_ROLLS[0]).name})"
 
+    def _nobody_knows(self, name: str) -> Damaged:
+        return Damaged(f"{self._no_list}, so that nobody knows whether there was a part '{name}'; {_HELP}")
 
-def names_of(content: bytes) -> list[str]:
-    """What a list of parts says.  Raises `PeerError`."""
-    try:
-        return msgspec.json.decode(content, type=list[str])
-    except UNREADABLE:
-        raise PeerError("damaged part") from None
+    def _mark(self, name: str) -> bytes:
+        try:
+            return self._list().mark(name)
+        except Damaged:
+            return bytes(MARK_SIZE)
+
+    @contextmanager
+    def _changing_list(self) -> Iterator[Callable[[Callable[[PartList], PartList]], None]]:
+        """Nobody else changes it meanwhile.  A damaged list stays as it is."""
+
+        def change(how: Callable[[PartList], PartList]) -> None:
+            with suppress(Damaged):
+                before = self._list()
+                after = how(before)
+                if after.names != before.names:
+                    # Both: one that knew of a part less would take it for one that never was.
+                    for name in _ROLLS:
+                        self._write_list(name, after)
+                elif after.revision != before.revision:
+                    # The other is one behind, as far as whoever is killed leaves it anyway.
+                    self._write_list(_ROLLS[after.revision % len(_ROLLS)], after)
+
+        with self.locked(_ROLLS[0]):
+            yield change
+
+    def _write_list(self, name: str, listed: PartList) -> None:
+        replace_file(self._path(name), self.vault.seal(name, listed.to_bytes(), self._entropy))

@@ -6,10 +6,11 @@
 Whoever destroys both headers has destroyed the vault, whatever becomes of the rest.
 """
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from relay.agent.kept import NotKept, file_lock, read_file, replace_file
@@ -62,7 +63,10 @@ class VaultDirectory:
         except PeerError:  # it was checked
             raise ConfigurationError("the vault's header is damaged") from None
         self._heal(header)
-        return self.opened(vault)
+        files = self.opened(vault)
+        with suppress(NotKept):
+            files.tidy()
+        return files
 
     def opened(self, vault: Vault) -> SealedFiles:
         return SealedFiles(self.path, vault, self._entropy)
@@ -75,6 +79,13 @@ class VaultDirectory:
     def place(self, header: bytes, vault: Vault, things: Iterable[tuple[str, bytes]]) -> SealedFiles:
         """As `create`, of a header that there is already."""
         private_directory(self._state_directory)
+        with _alone_in(self._state_directory):
+            if self.exists:
+                raise ConfigurationError("somebody else made the vault just now; try again")
+            self._make(header, vault, things)
+        return self.opened(vault)
+
+    def _make(self, header: bytes, vault: Vault, things: Iterable[tuple[str, bytes]]) -> None:
         making = self._state_directory / _NEW
         try:
             shutil.rmtree(making, ignore_errors=True)
@@ -90,7 +101,6 @@ class VaultDirectory:
             raise NotKept(f"the vault cannot be made ({error.strerror})") from None
         finally:
             shutil.rmtree(making, ignore_errors=True)
-        return self.opened(vault)
 
     def change_passphrase(self, files: SealedFiles, passphrase: bytearray) -> None:
         """From now on `passphrase` opens it and the old one does not; what is kept stays as it is.
@@ -138,6 +148,20 @@ def overwrite(descriptor: int) -> None:
     while left > 0:
         left -= os.write(descriptor, bytes(min(left, 1 << 20)))
     os.fsync(descriptor)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold a lock on the directory itself, which leaves nothing there.  Raises `NotKept`."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise NotKept(f"the vault cannot be made ({error.strerror})") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _rename_for_good(old: Path, new: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 
 from relay.agent.credentials import IDENTITY_FILE
-from relay.agent.kept import NAMES, NotKept, read_file
+from relay.agent.kept import NAMES, Damaged, NotKept, read_file
 from relay.agent.listings import DATABASE
-from relay.agent.sealed_files import ROLL, SealedFiles, names_of
+from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_directory import HEADERS, VAULT, VaultDirectory, overwrite
 from relay.core import ConfigurationError, Entropy, MisuseError, PeerError
 from relay.identity.vault import LARGEST_HEADER, LARGEST_PART, Vault, unlock
-from relay.wire import decode, encode
+from relay.wire import UNREADABLE, decode, encode
 
 LARGEST_EXPORT = LARGEST_PART
 
@@ -23,10 +23,11 @@ _FETCHED_AGAIN = frozenset({DATABASE, "listings.json", "descriptors.known"})
 """Not worth a place in an export."""
 _LEFT_BY_EARLIER = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 _TORS = "tor"
+_EXPORTED_NAMES = "names in an export"
 
 
 class _Export(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """A header, the list of names, and the parts in its order, all sealed as in the vault."""
+    """A header, the list of names, and the parts in its order, sealed under the vault's key for an export alone."""
 
     version: int
     header: bytes
@@ -89,14 +90,20 @@ def export(directory: VaultDirectory, files: SealedFiles, entropy: Entropy) -> t
     for name in files.names():
         if name in _FETCHED_AGAIN:
             continue
-        sealed = read_file(files.path / files.vault.file_name(name))
-        if sealed is not None and files.is_whole(name, sealed):
-            names.append(name)
-            parts.append(sealed)
-        else:
+        try:
+            content = files.read(name)
+        except Damaged:
             damaged.append(name)
-    roll = files.vault.seal(ROLL, msgspec.json.encode(names), entropy)
+            continue
+        if content is not None:
+            names.append(name)
+            parts.append(files.vault.seal(_exported(name), content, entropy))
+    roll = files.vault.seal(_EXPORTED_NAMES, msgspec.json.encode(names), entropy)
     return encode(_Export(1, directory.header(), roll, tuple(parts))), tuple(damaged)
+
+
+def _exported(name: str) -> str:
+    return f"export of {name}"
 
 
 class Import:
@@ -128,15 +135,15 @@ class Import:
                 "there is an agent's state already; name another state_directory, or 'bayonne vault wipe' it first"
             )
         try:
-            names = names_of(vault.open(ROLL, self._export.roll))
-        except PeerError:
+            names = msgspec.json.decode(vault.open(_EXPORTED_NAMES, self._export.roll), type=list[str])
+        except (PeerError, *UNREADABLE):
             raise _no_export() from None
         if len(names) != len(self._export.parts):
             raise _no_export()
         whole, damaged = [], []
         for name, sealed in zip(names, self._export.parts, strict=True):
             try:
-                whole.append((name, vault.open(name, sealed)))
+                whole.append((name, vault.open(_exported(name), sealed)))
             except PeerError:
                 damaged.append(name)
         if IDENTITY_FILE in damaged:

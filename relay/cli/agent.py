@@ -16,7 +16,7 @@ from relay.agent.events import Reporter
 from relay.agent.web_get import web_trust
 from relay.cli.opening import config, load_settings, open_place, open_plain, open_vault
 from relay.cli.passphrases import passphrases
-from relay.core import ConfigurationError, SystemClock, SystemEntropy, configure_logging, shield_process
+from relay.core import ConfigurationError, SystemClock, SystemEntropy, configure_logging
 
 
 @click.command(name="agent")
@@ -52,7 +52,6 @@ def command(
     if softphone:
         _show_softphone(settings, as_json)
         return
-    shield_process()
     configure_logging(level=log_level, json=as_json)
     clock = SystemClock()
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from relay.core import ConfigurationError, MisuseError
+from relay.core import ConfigurationError, MisuseError, shield_process
 from relay.identity.passphrase import chosen, prepared
 
 CREDENTIAL = "bayonne-passphrase"
@@ -65,6 +65,8 @@ class Passphrases:
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    # First of all: whoever may ask for a passphrase leaves no core dump with one.
+    shield_process()
     context.meta[_META] = Passphrases(value)
 
 

@@ -1,7 +1,8 @@
 """Directories and files of a role's state: its user's alone, and a file's old content or its new one, never half."""
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relay.core.errors import ConfigurationError
@@ -20,6 +21,16 @@ def private_directory(path: Path) -> None:
 
 def replace_private(path: Path, data: bytes) -> None:
     """Write a file, whole and for good or not at all, whatever happens.  Raises `OSError`."""
+    with prepared_private(path, data) as put:
+        put()
+
+
+@contextmanager
+def prepared_private(path: Path, data: bytes) -> Iterator[Callable[[], None]]:
+    """As `replace_private`, in two steps: what was yielded puts it in its place, which takes no time.
+
+    Raises `OSError`; without the second step nothing has changed.
+    """
     new = path.with_name(f".{path.name}.new")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -27,8 +38,8 @@ def replace_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        new.rename(path)
-    except OSError:
+        yield lambda: os.rename(new, path)
+    except Exception:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise

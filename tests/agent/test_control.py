@@ -170,9 +170,28 @@ async def test_nonsense_is_one_sentence(directory: Path, sent: bytes) -> None:
 
 async def test_another_user_gets_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_door(directory, greet=greet):
-        monkeypatch.setattr(control, "_user_at", lambda _: os.geteuid() + 1)
+        users = iter([os.geteuid(), os.geteuid() + 1])
+        monkeypatch.setattr(control, "_user_at", lambda _: next(users))
         with pytest.raises(RefusedByPolicy, match="its own user alone"):
             await ask(directory, "greet", {"name": "bob"}, print)
+
+
+async def test_another_user_in_the_agents_place_is_told_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    async def hear(arguments: Mapping[str, str], stage: Stage) -> Mapping[str, str]:
+        heard.append(arguments)
+        return {}
+
+    async with open_door(directory, hear=hear):
+        monkeypatch.setattr(control, "_user_at", lambda _: os.geteuid() + 1)
+        with pytest.raises(RefusedByPolicy, match="another user's; nothing was asked of it"):
+            await ask(directory, "hear", {"key": "secret"}, print)
+        monkeypatch.undo()
+        await ask(directory, "hear", {"key": "secret"}, print)
+    assert heard == [{"key": "secret"}]
 
 
 async def test_only_so_many_at_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,125 @@ def test_two_processes_at_once_lose_nothing_of_one_another(kept: SealedFiles) ->
     for number in range(5):
         kept.write("contacts.json", bytes([number]))
         assert SealedFiles(kept.path, kept.vault, ENTROPY).read("contacts.json") == bytes([number])
+
+
+# -- what somebody puts back ---------------------------------------------------------------------------------------
+
+
+def test_an_old_part_put_back_is_named_and_put_aside(kept: SealedFiles) -> None:
+    kept.write("contacts.json", b"mallory is a contact")
+    path = file_of(kept, "contacts.json")
+    old = path.read_bytes()
+    kept.write("contacts.json", b"mallory was removed")
+    kept.write("guards.json", b"guards")
+    path.write_bytes(old)
+    for reader in (kept, again(kept)):
+        with pytest.raises(Damaged, match=r"'contacts.json' of the vault is an older one than was kept last"):
+            reader.read("contacts.json")
+        assert len(reader.damaged()) == 1
+        assert reader.read("guards.json") == b"guards"
+    kept.write("contacts.json", b"new")
+    assert kept.read("contacts.json") == b"new"
+    assert path.with_name(path.name + ASIDE).read_bytes() == old
+    kept.remove("contacts.json")
+    path.write_bytes(old)
+    assert kept.read("contacts.json") is None
+    assert kept.names() == ("guards.json",)
+
+
+def test_an_old_list_put_back_with_its_part_betrays_itself_by_the_others(kept: SealedFiles) -> None:
+    for name in ("contacts.json", "zids"):
+        kept.write(name, b"before")
+    old = {path: path.read_bytes() for path in kept.path.iterdir() if path.suffix != ".lock"}
+    for _ in range(2):
+        for name in ("contacts.json", "zids"):
+            kept.write(name, b"after")
+    for path in (file_of(kept, "contacts.json"), file_of(kept, ROLL), file_of(kept, f"{ROLL}.copy")):
+        path.write_bytes(old[path])
+    with pytest.raises(Damaged, match=r"'zids' of the vault is a newer one than the list of parts knows of"):
+        kept.read("zids")
+    for path, content in old.items():
+        path.write_bytes(content)
+    assert (kept.damaged(), kept.read("zids")) == ((), b"before"), "everything at once is not found out"
+
+
+# -- whoever is killed ---------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing that catches errors catches it."""
+
+
+class KilledAt:
+    """At the n-th thing that is done to the disk."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, moment: int) -> None:
+        self.left = moment
+        for name in ("fsync", "rename", "unlink"):
+            patch.setattr(os, name, self._counted(getattr(os, name)))
+
+    def _counted(self, done: Callable[..., None]) -> Callable[..., None]:
+        def counted(*arguments: object, **named: object) -> None:
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+            done(*arguments, **named)
+
+        return counted
+
+
+@pytest.mark.parametrize("what", ["write the first time", "write again", "remove", "write what was removed"])
+def test_killed_at_any_moment_it_leaves_the_old_or_the_new(kept: SealedFiles, what: str) -> None:
+    old: bytes | None = None if "first" in what or "removed" in what else b"old"
+    new: bytes | None = None if what == "remove" else b"new"
+    seen = set[bytes | None]()
+    for moment in range(1, 100):
+        kept.write("guards.json", b"guards")
+        kept.write("contacts.json", b"old")
+        if old is None:
+            kept.remove("contacts.json")
+        with pytest.MonkeyPatch.context() as patch:
+            killing = KilledAt(patch, moment)
+            try:
+                if new is None:
+                    kept.remove("contacts.json")
+                else:
+                    kept.write("contacts.json", new)
+            except Killed:
+                pass
+        found = again(kept)
+        assert found.damaged() == ()
+        content = found.read("contacts.json")
+        assert content in (old, new)
+        assert found.names() == (("guards.json",) if content is None else ("contacts.json", "guards.json"))
+        assert file_of(kept, "contacts.json").exists() or content is None
+        if what == "remove":
+            assert file_of(kept, "contacts.json").exists() is (content is not None), "and nothing stays of it"
+        seen.add(content)
+        # Whoever comes next can do everything.
+        found.write("contacts.json", b"next")
+        assert found.read("contacts.json") == b"next"
+        assert found.damaged() == ()
+        assert not list(kept.path.glob(f"*{ASIDE}*"))
+        if killing.left > 0:
+            break
+    assert moment >= 3
+    assert seen == {old, new}
+
+
+def test_two_first_starts_make_one_vault(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tests.agent.vaults import new_vault\n"
+        "new_vault(Path(sys.argv[1])).write('identity.key', sys.argv[2].encode())"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), name], stderr=subprocess.PIPE, text=True
+        )
+        for name in ("one", "other")
+    ]
+    said = [child.communicate()[1] for child in children]
+    (refused,) = [text for text in said if text]
+    assert "somebody else made the vault just now" in refused
+    assert directory_of(tmp_path).unlock(PASSPHRASE).read("identity.key") in (b"one", b"other")
+    assert [path.name for path in tmp_path.iterdir()] == ["vault"]

@@ -51,7 +51,7 @@ def test_without_any_header_it_says_so_and_nothing_new_is_made(tmp_path: Path) -
     assert directory.exists
     with pytest.raises(ConfigurationError, match="the vault's header is damaged, both copies"):
         directory.unlock(PASSPHRASE)
-    with pytest.raises(NotKept):
+    with pytest.raises(ConfigurationError, match="somebody else made the vault just now"):
         directory.create(PASSPHRASE)
     assert everything_in(tmp_path) == before
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ class Agent:
         self.told: list[str] = []
         self.hung_up: list[str] = []
         self.call = FakeCall()
-        zids = ZidCache(state, ManualClock(), SystemEntropy())
+        self.zids = zids = ZidCache(state, ManualClock(), SystemEntropy())
         self.desk = VerificationDesk(
             book_of(path), zids, clock=ManualClock(), report=self._report, hang_up=self.hung_up.append
         )
@@ -53,6 +54,8 @@ class Agent:
 
     def talk(self, agreement: Agreement | None = AGREED, end: End = End.AGENT) -> None:
         """A call is on, and has keys."""
+        if agreement is not None:
+            agreement = replace(agreement, own_zid=self.zids.own(self.contact.id))
         self.desk.secured(Secured(self.contact.id, "bob", end, end, agreement), self.call)
 
     def running(self) -> contextlib.AbstractContextManager[None]:

@@ -270,3 +270,41 @@ def test_the_real_cost_is_paid_by_each_guess(alice: Path) -> None:
     assert time.monotonic() - before > 0.2
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr == "bayonne: that is not the passphrase of this vault\n"
+
+
+@pytest.mark.parametrize("command", [["contact", "list"], ["vault", "export", "--to", "x"], ["agent"]])
+def test_while_it_waits_for_a_passphrase_no_core_dump_would_hold_one(alice: Path, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    arguments = [*command, "--config", str(alice), "--passphrase-fd", str(reading)]
+    child = subprocess.Popen(
+        # Whoever starts it may allow core dumps.
+        [
+            "sh",
+            "-c",
+            'ulimit -S -c unlimited; exec "$@"',
+            "sh",
+            sys.executable,
+            "-m",
+            "relay.cli",
+            *arguments,
+        ],
+        pass_fds=[reading],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20.0
+        while (limit := core_limit(child.pid)) != "0" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert child.poll() is None, "it waits"
+        assert limit == "0"
+    finally:
+        child.kill()
+        child.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+def core_limit(pid: int) -> str:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line.split()[4] for line in lines if line.startswith("Max core file size"))

@@ -24,9 +24,9 @@ from relay.agent.guards import Guard, _KeptGuards, kept_guards
 from relay.agent.invitations import parse_expiry
 from relay.agent.openpgp_exchange import read_message, write_message
 from relay.agent.openpgp_status import Signature, read_check
+from relay.agent.part_list import PartList
 from relay.agent.permissions import format_hours, parse_hours
 from relay.agent.regrouping import Group
-from relay.agent.sealed_files import names_of
 from relay.agent.vault_moving import Import, _Export
 from relay.agent.voice_security import End
 from relay.agent.voice_trust import Doubt, VoiceTrust, read_fingerprint
@@ -190,6 +190,13 @@ def _status(data: bytes) -> None:
 _OURS = (ConfigurationError,)
 _PINS = (Pin("alice", _HOST, _PERSON.address, _STANDING, 1),)
 
+
+def _part_lists() -> list[bytes]:
+    empty = PartList.new(SeededEntropy("parts"))
+    listed = empty.written("contacts.json", empty.mark("contacts.json"))
+    return [empty.to_bytes(), listed.to_bytes(), listed.removed("contacts.json").to_bytes()]
+
+
 CODECS = (
     Codec(
         "zids-file",
@@ -280,6 +287,6 @@ CODECS = (
         Shape.JSON,
     ),
     Codec("vault-export", _exported, _exports, (ConfigurationError, WrongPassphrase), Shape.PACKED),
-    Codec("vault-roll", names_of, lambda: [b'["contacts.json"]', b"[]"], PEER, Shape.JSON),
+    Codec("vault-roll", PartList.from_bytes, _part_lists, PEER, Shape.PACKED),
     Codec("typed", of_text(_typed), lambda: [b"08:00-22:00", b"e7d", b"always"], (MisuseError,), longest=50),
 )
