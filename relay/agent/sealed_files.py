@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from relay.agent.kept import (
+    NAMES,
     Damaged,
     NotKept,
     file_lock,
@@ -22,7 +23,7 @@ from relay.agent.kept import (
     replace_file,
     stamp_of,
 )
-from relay.agent.part_list import MARK_SIZE, PartList
+from relay.agent.part_list import MARK_SIZE, Fault, PartList
 from relay.core import Entropy, PeerError
 from relay.identity.vault import Vault
 
@@ -64,6 +65,8 @@ class SealedFiles:
             # It may be an old one.  That there is no list is told wherever somebody asks for it.
             return self._open(name, sealed)[MARK_SIZE:]
         if name not in listed.names:
+            if sealed is not None and self._is_ahead(name, sealed, listed):
+                raise self._trouble(name, Fault.AHEAD.value, _HELP_ALL)
             return None
         if sealed is None:
             raise self._trouble(name, "is gone", _HELP)
@@ -72,14 +75,22 @@ class SealedFiles:
             raise self._trouble(name, fault.value, _HELP_ALL)
         return content[MARK_SIZE:]
 
+    def _is_ahead(self, name: str, sealed: bytes, listed: PartList) -> bool:
+        """Of one that is not listed: whether that is because the list is an old one, and not because somebody was
+        killed."""
+        try:
+            return listed.fault(name, self.vault.open(name, sealed)[:MARK_SIZE]) is Fault.AHEAD
+        except PeerError:
+            return False
+
     def write(self, name: str, content: bytes) -> None:
         path = self._path(name)
         # A lock of its own, for a large one takes long to write.
         with self.locked(f"write {name}"):
-            mark = self._mark(name)
+            mark, may_go = self._mark(name), self._may_go(name)
             sealed = self.vault.seal(name, mark + content, self._entropy)
             with prepared_file(path, sealed) as put, self._changing_list() as change:
-                if not self._may_go(name):
+                if not may_go:
                     self._put_aside(path)
                 put()
                 change(lambda listed: listed.written(name, mark))
@@ -103,7 +114,7 @@ class SealedFiles:
         """The sentences about each part that is damaged or gone."""
         found = []
         try:
-            for name in self.names():
+            for name in sorted(NAMES.union(self.names())):
                 try:
                     self.read(name)
                 except Damaged as error:

@@ -250,6 +250,7 @@ def test_an_old_part_put_back_is_named_and_put_aside(kept: SealedFiles) -> None:
 
 
 def test_an_old_list_put_back_with_its_part_betrays_itself_by_the_others(kept: SealedFiles) -> None:
+    lists = {file_of(kept, name): file_of(kept, name).read_bytes() for name in (ROLL, f"{ROLL}.copy")}
     for name in ("contacts.json", "zids"):
         kept.write(name, b"before")
     old = {path: path.read_bytes() for path in kept.path.iterdir() if path.suffix != ".lock"}
@@ -260,6 +261,12 @@ def test_an_old_list_put_back_with_its_part_betrays_itself_by_the_others(kept: S
         path.write_bytes(old[path])
     with pytest.raises(Damaged, match=r"'zids' of the vault is a newer one than the list of parts knows of"):
         kept.read("zids")
+    for path in kept.path.iterdir():
+        if path in lists:
+            path.write_bytes(lists[path])
+    with pytest.raises(Damaged, match=r"'zids' of the vault is a newer one than the list of parts knows of"):
+        again(kept).read("zids")
+    assert len(again(kept).damaged()) == 2
     for path, content in old.items():
         path.write_bytes(content)
     assert (kept.damaged(), kept.read("zids")) == ((), b"before"), "everything at once is not found out"
