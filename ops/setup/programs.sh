@@ -32,6 +32,7 @@ sounds_are_there() {
 missing_packages() {
     missing=
     tor_will_do || missing+=" tor"
+    there setpriv || missing+=" util-linux"
     there baresip || missing+=" baresip-core"
     there sipp || missing+=" sip-tester"
     there tshark || missing+=" tshark"
