@@ -12,6 +12,7 @@ Not told from the present: an older version of a part that somebody put back.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class _Header(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froze
 
 
 class Vault:
-    """An open vault.  Seals and opens parts until it is wiped."""
+    """An open vault.  Seals and opens parts until it is wiped, in several threads at a time."""
 
     def __init__(self, key: bytearray) -> None:
         """For `create`, `unlock`, and whoever was given `key` by somebody who unlocked; it is wiped with the vault.
@@ -83,6 +84,7 @@ class Vault:
         keep_from_swap(key)
         self._key = key
         self._wiped = False
+        self._in_use = threading.Lock()
 
     @property
     def key(self) -> bytearray:
@@ -92,9 +94,11 @@ class Vault:
         return self._key
 
     def wipe(self) -> None:
-        """Forget the key.  May be called twice."""
-        wipe(self._key)
-        self._wiped = True
+        """Forget the key.  May be called twice, and while parts are sealed."""
+        # Else one could be sealed under what a wiped key leaves, zeros, which everybody has.
+        with self._in_use:
+            self._wiped = True
+            wipe(self._key)
 
     def file_name(self, name: str) -> str:
         """What the file of a part is called: says nothing without the key."""
@@ -130,7 +134,8 @@ class Vault:
     def _expanded(self, use: bytes, name: str) -> Iterator[bytearray]:
         info = b"bayonne vault " + use + b"\0" + name.encode()
         with passing(KEY_SIZE) as key:
-            HKDFExpand(SHA256(), KEY_SIZE, info).derive_into(self.key, key)
+            with self._in_use:
+                HKDFExpand(SHA256(), KEY_SIZE, info).derive_into(self.key, key)
             yield key
 
 

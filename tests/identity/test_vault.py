@@ -1,7 +1,11 @@
 """The vault: parts sealed on their own, a header that a passphrase opens, nothing that tells more than it must."""
 
+import threading
+
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.hashes import HashAlgorithm
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -182,3 +186,29 @@ def test_a_key_is_a_key_and_a_part_has_a_largest_size(monkeypatch: pytest.Monkey
 
 def test_representation_shows_no_key() -> None:
     assert OPEN.key.hex()[:8] not in repr(OPEN)
+
+
+def test_whoever_wipes_it_while_another_thread_seals_gets_nothing_sealed_under_zeros(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = ENTROPY.token(KEY_SIZE)
+    vault = Vault(bytearray(key))
+    wiping = threading.Thread(target=vault.wipe)
+
+    class Slow:
+        def __init__(self, algorithm: HashAlgorithm, length: int, info: bytes) -> None:
+            self._real = HKDFExpand(algorithm, length, info)
+
+        def derive_into(self, secret: bytearray, out: bytearray) -> int:
+            if wiping.ident is None:
+                wiping.start()
+                wiping.join(0.05)
+            return self._real.derive_into(secret, out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "HKDFExpand", Slow)
+        sealed = vault.seal("thing", b"content", ENTROPY)
+    wiping.join()
+    assert Vault(bytearray(key)).open("thing", sealed) == b"content"
+    with pytest.raises(MisuseError, match="locked"):
+        vault.seal("thing", b"content", ENTROPY)
