@@ -47,6 +47,8 @@ FOLLOW_EVERY = 60.0
 REPLAYS_FILE = "replays"
 GOODBYE_SECONDS = 3.0
 """How long a stopping agent takes to say goodbye."""
+WRITING_SECONDS = 10.0
+"""How long it waits for its disk then."""
 
 _log = get_logger("agent")
 
@@ -249,7 +251,7 @@ class Agent:
             await self._flows.close()
             await self._phones.close()
             self._keep_replays()
-            await self._behind.done()
+            await self._behind.close(WRITING_SECONDS)
 
     async def _last_words(self) -> None:
         """Let what ended calls had to say go out: else somebody's phone rings on for nobody."""

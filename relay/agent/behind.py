@@ -8,6 +8,8 @@ late then, and whoever watches both would know that they belong together.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -31,6 +33,11 @@ class Later(Protocol):
         """
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is not done yet."""
+        ...
+
     async def done(self) -> None:
         """Return once everything asked for until now is done."""
         ...
@@ -49,14 +56,20 @@ class AtOnce:
         else:
             then(made)
 
+    @property
+    def busy(self) -> bool:
+        return False
+
     async def done(self) -> None:
         """It is."""
 
 
 class Behind:
-    """In a thread, one work after the other; of one event loop."""
+    """In a thread of its own, one work after the other; of one event loop."""
 
     def __init__(self) -> None:
+        # Not the loop's threads: GnuPG may wait in each of those for a passphrase.
+        self._thread = ThreadPoolExecutor(1, "behind")
         self._waiting: deque[Callable[[], Callable[[], None]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
@@ -68,16 +81,31 @@ class Behind:
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
+    @property
+    def busy(self) -> bool:
+        return self._worker is not None
+
     async def done(self) -> None:
         """See `Later`.  Whoever is cancelled here cancels nothing of it."""
         while (worker := self._worker) is not None:
             await asyncio.wait((worker,))
 
+    async def close(self, within: float) -> None:
+        """As `done`, for so many seconds: a disk that hangs keeps nobody from locking a vault.  What still waits then
+        is not done."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.done()
+        if self._worker is not None:
+            self._waiting.clear()
+            _log.error("the disk did not answer; what was not written down is lost")
+
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 try:
-                    (await asyncio.to_thread(self._waiting.popleft()))()
+                    (await loop.run_in_executor(self._thread, self._waiting.popleft()))()
                 except Exception as error:
                     # A fault of ours: what waits behind it is done all the same.
                     _log.error("something was not written down", kind=type(error).__name__)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import get_ident
+from threading import Event, get_ident
 
 import pytest
 
@@ -32,6 +32,11 @@ class SlowFiles(PlainFiles):
         super().__init__(path)
         self.full = False
         self.writers: set[int] = set()
+        self.read_by: set[int] = set()
+
+    def read(self, name: str) -> bytes | None:
+        self.read_by.add(get_ident())
+        return super().read(name)
 
     def write(self, name: str, content: bytes) -> None:
         self.writers.add(get_ident())
@@ -39,6 +44,7 @@ class SlowFiles(PlainFiles):
         if self.full:
             raise NotKept("no space")
         super().write(name, content)
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -106,11 +112,29 @@ async def test_what_a_command_wrote_meanwhile_stays(files: SlowFiles) -> None:
     zids.keep(own, HERS, KEPT, FOREVER)
     beside = ZidCache(PlainFiles(files.path), ManualClock(), SystemEntropy())
     hers = beside.own("carol")
-    assert zids.own("carol") == hers
-    assert zids.look_up(own, HERS) == KEPT, "though the file was read again before this was in it"
+    assert zids.look_up(own, HERS) == KEPT, "though the file was written again before this was in it"
     await behind.done()
+    assert zids.own("carol") == hers
+    assert zids.look_up(own, HERS) == KEPT
     assert fresh(files).own("carol") == hers
     assert fresh(files).look_up(own, HERS) == KEPT
+
+
+async def test_no_file_is_read_again_because_of_what_a_call_itself_wrote(files: SlowFiles) -> None:
+    behind = Behind()
+    zids = ZidCache(files, ManualClock(), SystemEntropy(), behind)
+    own = zids.own("bob")
+    await behind.done()
+    files.read_by.clear()
+    zids.keep(own, HERS, KEPT, FOREVER)
+    while behind.busy:
+        assert zids.look_up(own, HERS) == KEPT
+        await asyncio.sleep(0.01)
+    assert zids.look_up(own, HERS) == KEPT
+    assert get_ident() not in files.read_by
+    ZidCache(PlainFiles(files.path), ManualClock(), SystemEntropy()).forget_contact("bob")
+    assert zids.look_up(own, HERS) is None
+    assert get_ident() in files.read_by
 
 
 async def test_what_found_no_room_is_written_with_the_next_change(files: SlowFiles) -> None:
@@ -187,3 +211,47 @@ async def test_the_owner_hears_of_a_full_disk_in_the_loop(files: SlowFiles) -> N
     await behind.done()
     await asyncio.sleep(0)
     assert heard == [("not-kept", get_ident())]
+
+
+async def test_a_disk_that_hangs_is_not_waited_for_for_ever() -> None:
+    behind = Behind()
+    hangs, found = Event(), list[int]()
+
+    def hang() -> int:
+        hangs.wait()
+        return 1
+
+    try:
+        behind.do(hang, found.append, lambda _: None)
+        behind.do(lambda: 2, found.append, lambda _: None)
+        await asyncio.wait_for(behind.close(0.05), 5.0)
+        assert found == []
+    finally:
+        hangs.set()
+    await behind.done()
+    assert found == [1], "what waited is not done after all"
+
+
+async def test_whoever_closes_it_waits_for_what_is_to_be_written() -> None:
+    behind = Behind()
+    found: list[int] = []
+    for number in range(3):
+        behind.do(lambda number=number: number, found.append, lambda _: None)  # type: ignore[misc]
+    await behind.close(5.0)
+    assert found == [0, 1, 2]
+
+
+async def test_it_waits_for_nobody_who_holds_the_threads_of_the_loop() -> None:
+    """GnuPG, and with it a thread, may wait for a passphrase."""
+    behind = Behind()
+    found: list[int] = []
+    asked = Event()
+    asking = [asyncio.create_task(asyncio.to_thread(asked.wait)) for _ in range(64)]
+    try:
+        await asyncio.sleep(0)
+        behind.do(lambda: 1, found.append, lambda _: None)
+        await asyncio.wait_for(behind.done(), 5.0)
+    finally:
+        asked.set()
+        await asyncio.gather(*asking)
+    assert found == [1]
