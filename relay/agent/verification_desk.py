@@ -5,27 +5,25 @@ Whom calls tell is `relay.agent.voice_security.Listener`; what it means is `rela
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from relay.agent.behind import AtOnce, Later
 from relay.agent.contact_file import Contact
 from relay.agent.contacts import ContactBook
 from relay.agent.control import Stage
 from relay.agent.events import Reporter
+from relay.agent.kept_trust import KeptTrust
 from relay.agent.openpgp_desk import Signatures, Signer
 from relay.agent.openpgp_status import Signature
 from relay.agent.verification import CallVerification, Expect, HangUp, Keep, Outcome
 from relay.agent.voice_security import Alarmed, Cells, Comparing, End, Mode, Secured
 from relay.agent.voice_trust import VoiceTrust
 from relay.agent.zid_cache import ZidCache
-from relay.core import BayonneError, Clock, MisuseError, get_logger
+from relay.core import Clock, MisuseError
 
 WORDS = "words"
 """The command at the agent's door: what there is to compare in the call with contact `name`."""
 COMPARED = "compared"
 """The command that says what came of it: `same` is "yes" or "no", `characters` are those that were shown."""
-
-_log = get_logger("verification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,8 @@ class VerificationDesk:
         signer: Signer | None = None,
         later: Later | None = None,
     ) -> None:
-        self._later = later or AtOnce()
         self._book = book
+        self._trust = KeptTrust(book, later or AtOnce())
         self._zids = zids
         self._clock = clock
         self._report = report
@@ -108,7 +106,7 @@ class VerificationDesk:
         if (live := self._live.get(call)) is not None:
             return live.judge
         contact = self._book.get(told.contact_id)
-        trust = contact.trust if contact is not None else VoiceTrust()
+        trust = self._trust.of(contact) if contact is not None else VoiceTrust()
         judge = CallVerification(told.contact, told.own_end, told.peer_end, trust, self._clock.wall())
         self._live[call] = _LiveCall(told.contact_id, judge)
         self._carry_out(told.contact_id, judge, judge.begun())
@@ -118,7 +116,7 @@ class VerificationDesk:
         for outcome in outcomes:
             match outcome:
                 case Keep(change):
-                    self._keep(contact_id, change)
+                    self._trust.keep(contact_id, change)
                 case Expect(peer_zid):
                     self._zids.meet(contact_id, judge.peer_end, peer_zid)
                 case HangUp():
@@ -126,30 +124,13 @@ class VerificationDesk:
                 case _:
                     self._report(outcome.event, **outcome.fields)
 
-    def _keep(self, contact_id: str, change: Callable[[VoiceTrust], VoiceTrust]) -> None:
-        self._later.do(
-            partial(_write_down, self._book.again(), contact_id, change),
-            lambda _: self._try_to_refresh(),
-            self._not_written,
-        )
-
-    def _try_to_refresh(self) -> None:
-        try:
-            self._book.refresh()
-        except BayonneError as error:
-            self._not_written(error)
-
-    def _not_written(self, error: BayonneError) -> None:
-        # It was told; a disk that is full ends no call.
-        _log.error("what a call found could not be written down", kind=type(error).__name__)
-
     # -- what the owner says: each a `relay.agent.control.Handler` -----------------------------------------------
 
     async def words(self, arguments: Mapping[str, str], stage: Stage) -> Mapping[str, str]:
         """What there is to compare."""
         contact, _, live = self._call_with(arguments.get("name", ""))
-        judge, sas = live.judge, live.judge.sas
-        before = contact.trust.verified_between(judge.own_end, judge.peer_end)
+        judge, sas, trust = live.judge, live.judge.sas, self._trust.of(contact)
+        before = trust.verified_between(judge.own_end, judge.peer_end)
         assert judge.secured is not None, "a live call has keys"
         return {
             "name": contact.name,
@@ -158,7 +139,7 @@ class VerificationDesk:
             "words": sas.words if sas is not None else "",
             "characters": sas.characters if sas is not None else "",
             "compared": before.date if before is not None else "",
-            "alarm": contact.trust.alarm,
+            "alarm": trust.alarm,
         }
 
     async def compared(self, arguments: Mapping[str, str], stage: Stage) -> Mapping[str, str]:
@@ -175,7 +156,7 @@ class VerificationDesk:
         if sas is not None:
             (call.verify_sas if same else call.reject_sas)()
         self._carry_out(contact.id, live.judge, live.judge.compared(same=same))
-        await self._later.done()
+        await self._trust.written()
         return {"name": contact.name, "verified": "yes" if same else "no"}
 
     def _leads_on(self, live: _LiveCall) -> bool:
@@ -193,10 +174,3 @@ class VerificationDesk:
         raise MisuseError(
             f"no call with {contact.name} has keys just now; call first, then compare while you talk"
         )
-
-
-def _write_down(book: ContactBook, contact_id: str, change: Callable[[VoiceTrust], VoiceTrust]) -> None:
-    """In whatever thread; `book` is nobody else's."""
-    book.refresh()
-    if (contact := book.get(contact_id)) is not None:
-        book.judge(contact, change)
