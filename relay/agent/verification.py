@@ -12,7 +12,7 @@ from relay.agent.commands import Tell
 from relay.agent.events import Value
 from relay.agent.openpgp_status import Signature
 from relay.agent.voice_security import Alarmed, End, Secured
-from relay.agent.voice_trust import OF_ONE_CALL, SAID, Doubt, VoiceTrust
+from relay.agent.voice_trust import OF_A_KEY, OF_ONE_CALL, SAID, Doubt, VoiceTrust
 from relay.core import MisuseError
 from relay.zrtp import AlarmKind, Sas
 
@@ -126,7 +126,8 @@ class CallVerification:
         """What GnuPG says of the other side's signature over this call's keys."""
         match signature:
             case Signature.GOOD:
-                first = [] if self._trust.signed else [Keep(VoiceTrust.has_signed)]
+                key = self._trust.pgp
+                first = [] if self._trust.signed else [Keep(lambda trust: trust.has_signed(key))]
                 return [*first, Tell("openpgp-good", {"contact": self.contact})]
             case Signature.BAD:
                 return self._doubt(Doubt.PGP_BAD)
@@ -152,8 +153,15 @@ class CallVerification:
         if doubt in self._raised:
             return []
         self._raised.add(doubt)
+        key = self._trust.pgp
+
+        def doubted(trust: VoiceTrust) -> VoiceTrust:
+            # Another key may have been named since the call began: of that one nothing is known.
+            settled = doubt in OF_A_KEY and trust.pgp != key
+            return trust if settled else trust.doubted(doubt, self._wall)
+
         return [
-            Keep(lambda trust: trust.doubted(doubt, self._wall)),
+            Keep(doubted),
             self._alarm(doubt.value, SAID[doubt], ends_call=ends_call),
         ]
 

@@ -52,7 +52,8 @@ SAID = {
 }
 """What people read."""
 
-_OF_A_KEY = (Doubt.PGP_BAD, Doubt.PGP_OTHER_KEY, Doubt.PGP_MISSING)
+OF_A_KEY = (Doubt.PGP_BAD, Doubt.PGP_OTHER_KEY, Doubt.PGP_MISSING)
+"""Those that another OpenPGP key settles."""
 
 OF_ONE_CALL = {
     AlarmKind.DISCLOSURE: "the other end says of itself that it may give the keys of this call to others",
@@ -131,13 +132,14 @@ class VoiceTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The owner knows of a change: the next call is the first one."""
         return VoiceTrust(pgp=self.pgp)
 
-    def has_signed(self) -> "VoiceTrust":
-        """A good signature came: from now on one that is missing is a doubt."""
-        return msgspec.structs.replace(self, signed=True)
+    def has_signed(self, fingerprint: str) -> "VoiceTrust":
+        """A good signature of that key came: from now on one that is missing is a doubt, unless another key was named
+        meanwhile."""
+        return msgspec.structs.replace(self, signed=True) if self.pgp == fingerprint else self
 
     def with_pgp(self, fingerprint: str) -> "VoiceTrust":
         """Whose signatures count; what was doubted of another key's is settled."""
-        others = tuple(one for one in self.doubts if one.doubt not in _OF_A_KEY)
+        others = tuple(one for one in self.doubts if one.doubt not in OF_A_KEY)
         return msgspec.structs.replace(self, pgp=fingerprint, signed=False, doubts=others)
 
 

@@ -195,6 +195,26 @@ async def test_nothing_is_signed_where_an_agent_is_no_end(tmp_path: Path) -> Non
 
 
 @in_virtual_time
+async def test_who_signed_before_and_is_at_a_phone_now_is_another_end_and_no_missing_signature(
+    tmp_path: Path,
+) -> None:
+    alice, bob = pair(tmp_path)
+    alice.begin(bob)
+    bob.begin(alice, MIRRORED)
+    await asyncio.sleep(1.0)
+    await finish(alice, bob)
+    alice.events()
+    told = Secured(alice.bob.id, "bob", End.AGENT, End.PHONE, replace(AGREED, peer_zid=b"his phone..."))
+    alice.desk.secured(told, alice.call)
+    alice.desk.may_sign(told, alice.call, FakeCells(lambda message: pytest.fail("nothing is said")))
+    await asyncio.sleep(500.0)
+    assert alice.bob.trust.signed
+    assert [one.doubt for one in alice.bob.trust.doubts] == [Doubt.OTHER_ENDS]
+    assert "openpgp-off" in alice.events()
+    await finish(alice)
+
+
+@in_virtual_time
 async def test_signatures_pass_through_the_cells_of_a_real_call(tmp_path: Path) -> None:
     alice, bob = pair(tmp_path)
     async with open_world(tmp_path / "world") as world:

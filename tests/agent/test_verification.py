@@ -235,3 +235,18 @@ def test_a_signature_that_used_to_come_is_missed() -> None:
         assert not calls.trust.with_pgp("B" * 40).doubts
         assert not calls.trust.begun_anew().signed
         assert calls.trust.compared(End.AGENT, End.AGENT, WALL).signed
+
+
+def test_another_key_that_is_named_in_mid_call_begins_anew() -> None:
+    """What the call finds is of the key that was named when it began."""
+    found = {
+        Signature.GOOD: VoiceTrust(pgp="B" * 40),
+        Signature.BAD: VoiceTrust(pgp="B" * 40),
+        Signature.UNCHECKED: VoiceTrust(pgp="B" * 40),
+    }
+    for signature, expected in found.items():
+        calls = Calls(VoiceTrust(pgp="A" * 40, signed=signature is not Signature.GOOD))
+        calls.keys()
+        calls.trust = calls.trust.with_pgp("B" * 40)
+        calls.take(calls.judge.signed(signature))
+        assert calls.trust == expected
