@@ -1,6 +1,7 @@
 """`bayonne agent`: the caller's daemon."""
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -60,19 +61,25 @@ def command(
         _run_amnesic(settings, clock, report)
     elif not settings.vault.sealed:
         open_plain(settings.directory)
-        asyncio.run(Daemon(settings, clock, SystemEntropy(), report).run())
+        _serve(Daemon(settings, clock, SystemEntropy(), report))
     else:
         _check_alone(settings.directory)
         files = open_vault(settings.directory, passphrases())
-        asyncio.run(Daemon(settings, clock, SystemEntropy(), report, files=files).run())
+        _serve(Daemon(settings, clock, SystemEntropy(), report, files=files))
 
 
 def _run_amnesic(settings: AgentSettings, clock: SystemClock, report: Reporter) -> None:
     entropy = SystemEntropy()
     directory = amnesic_directory(settings.directory, os.environ)
     with in_memory(directory, entropy) as files:
-        daemon = Daemon(settings, clock, entropy, report, files=files, directory=directory, lockable=False)
-        asyncio.run(daemon.run())
+        _serve(Daemon(settings, clock, entropy, report, files=files, directory=directory, lockable=False))
+
+
+def _serve(daemon: Daemon) -> None:
+    # To look for garbage in all that was imported would stop the loop, and cells with it, for 60 ms.
+    gc.collect()
+    gc.freeze()
+    asyncio.run(daemon.run())
 
 
 def _check_alone(directory: Path) -> None:

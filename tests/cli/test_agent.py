@@ -1,16 +1,19 @@
 """`bayonne agent`: what it does before anything starts, and what it says when nothing can."""
 
+import gc
 import json
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
 
+from relay.agent.daemon import Daemon
 from relay.agent.state import StateDirectory
-from relay.cli.agent import command
+from relay.cli.agent import _serve, command
 from relay.core import ConfigurationError, SeededEntropy
 from relay.media_reflector import ReflectorKeys, ReflectorReference, format_maker
 
@@ -99,3 +102,17 @@ def test_a_second_agent_on_the_same_state_is_refused(config: Path, tmp_path: Pat
     done = bayonne("agent", "--config", str(config))
     assert done.returncode == 1
     assert done.stderr == "bayonne: state_directory: another agent is running on it; stop that one first\n"
+
+
+def test_no_search_for_garbage_stops_an_agent_for_what_was_imported() -> None:
+    left: list[int] = []
+
+    class Serving:
+        async def run(self) -> None:
+            left.append(len(gc.get_objects()))
+
+    try:
+        _serve(cast(Daemon, Serving()))
+    finally:
+        gc.unfreeze()
+    assert left[0] < len(gc.get_objects()) / 10
