@@ -272,7 +272,7 @@ def test_the_real_cost_is_paid_by_each_guess(alice: Path) -> None:
     assert wrong.stderr == "bayonne: that is not the passphrase of this vault\n"
 
 
-@pytest.mark.parametrize("command", [["contact", "list"], ["vault", "export", "--to", "x"], ["agent"]])
+@pytest.mark.parametrize("command", [["contact", "list"], ["vault", "export", "x"], ["agent"]])
 def test_while_it_waits_for_a_passphrase_no_core_dump_would_hold_one(alice: Path, command: list[str]) -> None:
     reading, writing = os.pipe()
     arguments = [*command, "--config", str(alice), "--passphrase-fd", str(reading)]
