@@ -181,7 +181,7 @@ class Credentials:
         if nc and (len(nc) != 8 or not _LOWER_HEXADECIMAL.issuperset(nc)):
             raise _bad()
         qop = values.get("qop", "").lower()
-        if qop and not (nc and values.get("cnonce")):
+        if qop and not (is_token(qop) and nc and values.get("cnonce")):
             raise _bad()
         return cls(
             values["username"],

@@ -245,6 +245,7 @@ def test_malformed_values(text: str, authenticator: Authenticator) -> None:
     [
         ("algorithm=SHA-256", "algorithm=SHA-256-sess"),
         ("algorithm=SHA-256", "algorithm=MD5"),
+        ("qop=auth", "qop=^uth"),
         ("nc=00000001", "nc=1"),
         ("nc=00000001", "nc=-0000001"),
         ("nc=00000001, ", ""),
