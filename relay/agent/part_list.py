@@ -97,6 +97,14 @@ class PartList:
         generation = max(self._generation(name), int.from_bytes(mark[_HALF:]))
         return self._with(name, _Part(generation, there=True))
 
+    def counted(self, name: str, mark: bytes) -> "PartList":
+        """With a part that was put in its place by somebody who was killed then, whether it is kept or not: else the
+        next one would have the same generation, and this one could take its place."""
+        generation = int.from_bytes(mark[_HALF:])
+        if mark[:_HALF] != self.beginning or generation != self._generation(name) + 1:
+            return self
+        return self._with(name, _Part(generation, there=name in self.names))
+
     def removed(self, name: str) -> "PartList":
         return self._with(name, _Part(self._generation(name) + 1, there=False))
 

@@ -5,11 +5,13 @@ What stands on the disk is ciphertext at every moment, in files that are being w
 one from the last.  What is damaged is named, and never overwritten: it is put aside when something new takes its place.
 
 Whoever is killed at whatever moment leaves what was there before or what was to be: a part is put in its place and then
-listed; one to be removed is struck from the list first.
+listed; one to be removed is struck from the list first.  What was put in its place and not listed is counted by whoever
+writes or removes next, so that no two contents have one generation.
 """
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from relay.agent.kept import (
@@ -48,12 +50,15 @@ class SealedFiles:
         self._entropy = entropy
 
     def read(self, name: str) -> bytes | None:
-        try:
+        with suppress(Damaged):
             return self._read(name)
-        except Damaged:
+        try:
             # Or it was written just then.
             with self.locked(_ROLLS[0]):
                 return self._read(name)
+        except NotKept:
+            # Where no lock can be had, nothing is written either.
+            return self._read(name)
 
     def _read(self, name: str) -> bytes | None:
         sealed = read_file(self._path(name))
@@ -87,18 +92,24 @@ class SealedFiles:
         path = self._path(name)
         # A lock of its own, for a large one takes long to write.
         with self.locked(f"write {name}"):
-            mark, may_go = self._mark(name), self._may_go(name)
+            may_go, standing = self._standing(name)
+            mark = self._mark(name, standing)
             sealed = self.vault.seal(name, mark + content, self._entropy)
             with prepared_file(path, sealed) as put, self._changing_list() as change:
                 if not may_go:
                     self._put_aside(path)
+                change(lambda listed: listed.counted(name, standing))
                 put()
                 change(lambda listed: listed.written(name, mark))
 
     def remove(self, name: str) -> None:
         with self._changing_list() as change:
-            change(lambda listed: listed.removed(name) if name in listed.names else listed)
+            change(lambda listed: self._removed(listed, name))
             remove_file(self._path(name))
+
+    def _removed(self, listed: PartList, name: str) -> PartList:
+        """The list before the file of `name` goes."""
+        return listed.removed(name) if name in listed.names else listed.counted(name, self._mark_of(name))
 
     def stamp(self, name: str) -> Hashable:
         return stamp_of(self._path(name))
@@ -131,10 +142,13 @@ class SealedFiles:
 
     def tidy(self) -> None:
         """Remove what was struck from the list by somebody who was killed then.  Raises `NotKept`."""
-        with suppress(Damaged), self.locked(_ROLLS[0]):
+        with suppress(Damaged), self._changing_list() as change:
             listed = self._list()
             for name in listed.parts.keys() - listed.names:
-                remove_file(self._path(name))
+                # One that is ahead was kept: it is the list that is wrong.
+                if listed.fault(name, self._mark_of(name)) is not Fault.AHEAD:
+                    change(partial(self._removed, name=name))
+                    remove_file(self._path(name))
 
     def _path(self, name: str) -> Path:
         return self.path / self.vault.file_name(name)
@@ -160,13 +174,24 @@ class SealedFiles:
                 return
         raise NotKept("the vault is damaged again and again; look at its disk")
 
-    def _may_go(self, name: str) -> bool:
-        """Whether what stands in the place of a part is nobody's loss."""
+    def _standing(self, name: str) -> tuple[bool, bytes]:
+        """Of what stands in the place of a part: whether it is nobody's loss, and its mark, empty where it has none."""
+        if not self._path(name).exists():
+            return True, b""
+        mark = self._mark_of(name)
         try:
-            self._read(name)
+            listed = self._list()
         except Damaged:
-            return not self._path(name).exists()
-        return True
+            return mark != b"", mark
+        fault = listed.fault(name, mark)
+        return (fault is None if name in listed.names else fault is not Fault.AHEAD), mark
+
+    def _mark_of(self, name: str) -> bytes:
+        """What stands in the place of a part begins with; empty where that is nothing that opens."""
+        sealed = read_file(self._path(name))
+        with suppress(PeerError):
+            return b"" if sealed is None else self.vault.open(name, sealed)[:MARK_SIZE]
+        return b""
 
     # -- the list of parts ---------------------------------------------------------------------------------------
 
@@ -191,9 +216,10 @@ class SealedFiles:
     def _nobody_knows(self, name: str) -> Damaged:
         return Damaged(f"{self._no_list}, so that nobody knows whether there was a part '{name}'; {_HELP}")
 
-    def _mark(self, name: str) -> bytes:
+    def _mark(self, name: str, standing: bytes) -> bytes:
+        """What the next content begins with, where one that begins with `standing` is in its place."""
         try:
-            return self._list().mark(name)
+            return self._list().counted(name, standing).mark(name)
         except Damaged:
             return bytes(MARK_SIZE)
 

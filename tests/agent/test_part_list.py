@@ -50,6 +50,17 @@ def test_parts_of_another_vault_or_of_before_an_import_are_old_ones() -> None:
     assert mine.fault("zids", b"") is Fault.OLDER
 
 
+def test_one_that_was_never_listed_is_counted_before_the_next_which_is_not_taken_for_it() -> None:
+    listed = new()
+    for kept in (listed, listed.written("zids", listed.mark("zids"))):
+        unlisted = kept.mark("zids")
+        counted = kept.counted("zids", unlisted)
+        assert counted.names == kept.names
+        assert counted.written("zids", counted.mark("zids")).fault("zids", unlisted) is Fault.OLDER
+        for other in (b"", bytes(MARK_SIZE), new(2).mark("zids"), counted.counted("zids", b"").mark("zids")):
+            assert kept.counted("zids", other) is kept
+
+
 @given(st.lists(st.tuples(NAMES, st.booleans()), max_size=20))
 def test_it_comes_back_as_it_went_and_counts_its_changes(changes: list[tuple[str, bool]]) -> None:
     listed, there = new(), set[str]()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,21 @@ def test_once_the_key_is_wiped_nothing_is_read_or_written(kept: SealedFiles) -> 
     assert everything_in(kept.path) == before
 
 
+def test_where_no_lock_can_be_had_damage_is_named_still(
+    kept: SealedFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.write("contacts.json", b"contacts")
+    flip(file_of(kept, "contacts.json"))
+
+    def read_only(_: Path) -> None:
+        raise NotKept("the state directory cannot be written (Read-only file system)")
+
+    monkeypatch.setattr("relay.agent.sealed_files.file_lock", read_only)
+    with pytest.raises(Damaged, match=r"'contacts.json' of the vault is damaged"):
+        kept.read("contacts.json")
+    assert len(kept.damaged()) == 1
+
+
 _WRITER = """
 import sys
 from pathlib import Path
@@ -272,6 +288,22 @@ def test_an_old_list_put_back_with_its_part_betrays_itself_by_the_others(kept: S
     assert (kept.damaged(), kept.read("zids")) == ((), b"before"), "everything at once is not found out"
 
 
+def test_what_an_old_list_takes_for_removed_is_named_and_stays(kept: SealedFiles) -> None:
+    kept.write("contacts.json", b"contacts")
+    kept.remove("contacts.json")
+    old = {file_of(kept, name): file_of(kept, name).read_bytes() for name in (ROLL, f"{ROLL}.copy")}
+    for _ in range(2):
+        kept.write("contacts.json", b"newer")
+    newer = file_of(kept, "contacts.json").read_bytes()
+    for path, content in old.items():
+        path.write_bytes(content)
+    with pytest.raises(
+        Damaged, match=r"'contacts.json' of the vault is a newer one than the list of parts knows of"
+    ):
+        again(kept).read("contacts.json")
+    assert file_of(kept, "contacts.json").read_bytes() == newer
+
+
 # -- whoever is killed ---------------------------------------------------------------------------------------------
 
 
@@ -284,15 +316,15 @@ class KilledAt:
 
     def __init__(self, patch: pytest.MonkeyPatch, moment: int) -> None:
         self.left = moment
-        for name in ("fsync", "rename", "unlink"):
+        for name in ("open", "fsync", "rename", "unlink"):
             patch.setattr(os, name, self._counted(getattr(os, name)))
 
-    def _counted(self, done: Callable[..., None]) -> Callable[..., None]:
-        def counted(*arguments: object, **named: object) -> None:
+    def _counted(self, done: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object, **named: object) -> object:
             self.left -= 1
             if self.left == 0:
                 raise Killed
-            done(*arguments, **named)
+            return done(*arguments, **named)
 
         return counted
 
@@ -334,6 +366,67 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(kept: SealedFiles, wh
             break
     assert moment >= 3
     assert seen == {old, new}
+
+
+def nothing(_: SealedFiles) -> None:
+    pass
+
+
+def remove_contacts(kept: SealedFiles) -> None:
+    kept.remove("contacts.json")
+
+
+@pytest.mark.parametrize("meanwhile", [nothing, remove_contacts, SealedFiles.tidy])
+@pytest.mark.parametrize("was_there", [False, True])
+def test_what_a_killed_process_wrote_cannot_be_put_back_either(
+    kept: SealedFiles, was_there: bool, meanwhile: Callable[[SealedFiles], None]
+) -> None:
+    path, seen = file_of(kept, "contacts.json"), 0
+    for moment in range(1, 100):
+        if was_there:
+            kept.write("contacts.json", b"before")
+        else:
+            kept.remove("contacts.json")
+        with pytest.MonkeyPatch.context() as patch:
+            killing = KilledAt(patch, moment)
+            with suppress(Killed):
+                kept.write("contacts.json", b"mallory is a contact")
+        written = path.read_bytes() if path.exists() else None
+        meanwhile(kept)
+        kept.write("contacts.json", b"mallory was removed")
+        if written is not None:
+            seen += 1
+            last = path.read_bytes()
+            path.write_bytes(written)
+            with pytest.raises(Damaged, match="is an older one than was kept last"):
+                again(kept).read("contacts.json")
+            path.write_bytes(last)
+        assert kept.damaged() == ()
+        if killing.left > 0:
+            break
+    assert seen > 1
+
+
+def test_killed_as_it_replaces_what_is_damaged_nothing_of_that_is_lost(kept: SealedFiles) -> None:
+    path = file_of(kept, "contacts.json")
+    for moment in range(1, 100):
+        kept.write("contacts.json", b"%d" % moment)
+        flip(path)
+        damaged = path.read_bytes()
+        with pytest.MonkeyPatch.context() as patch:
+            killing = KilledAt(patch, moment)
+            with suppress(Killed):
+                kept.write("contacts.json", b"new")
+        found = again(kept)
+        with suppress(Damaged):
+            assert found.read("contacts.json") == b"new"
+        assert damaged in [one.read_bytes() for one in kept.path.glob(f"{path.name}*")]
+        found.write("contacts.json", b"next")
+        assert found.read("contacts.json") == b"next"
+        assert found.damaged() == ()
+        if killing.left > 0:
+            break
+    assert moment > 3
 
 
 def test_two_first_starts_make_one_vault(tmp_path: Path) -> None:
