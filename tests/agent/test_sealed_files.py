@@ -427,21 +427,3 @@ def test_killed_as_it_replaces_what_is_damaged_nothing_of_that_is_lost(kept: Sea
         if killing.left > 0:
             break
     assert moment > 3
-
-
-def test_two_first_starts_make_one_vault(tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from tests.agent.vaults import new_vault\n"
-        "new_vault(Path(sys.argv[1])).write('identity.key', sys.argv[2].encode())"
-    )
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path), name], stderr=subprocess.PIPE, text=True
-        )
-        for name in ("one", "other")
-    ]
-    said = [child.communicate()[1] for child in children]
-    (refused,) = [text for text in said if text]
-    assert "somebody else made the vault just now" in refused
-    assert directory_of(tmp_path).unlock(PASSPHRASE).read("identity.key") in (b"one", b"other")
-    assert [path.name for path in tmp_path.iterdir()] == ["vault"]

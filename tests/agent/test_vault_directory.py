@@ -1,6 +1,11 @@
 """The directory of a vault: made whole or not at all, its header there twice, a changed passphrase changed for good."""
 
 import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -121,4 +126,44 @@ def test_what_a_killed_process_left_of_one_is_in_nobodys_way(tmp_path: Path) -> 
     (tmp_path / "vault.new").mkdir()
     (tmp_path / "vault.new" / "header").write_bytes(b"half")
     new_vault(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["vault"]
+
+
+def test_of_two_first_starts_the_second_waits_and_is_told(tmp_path: Path) -> None:
+    making, may_end = threading.Event(), threading.Event()
+
+    def things() -> Iterator[tuple[str, bytes]]:
+        making.set()
+        assert may_end.wait(20.0)
+        yield "identity.key", b"one"
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(directory_of(tmp_path).create, PASSPHRASE, things())
+        assert making.wait(20.0)
+        second = threads.submit(directory_of(tmp_path).create, OTHER, [("identity.key", b"other")])
+        done, _ = wait([second], timeout=0.3)
+        may_end.set()
+        assert not done
+        first.result(20.0)
+        with pytest.raises(ConfigurationError, match="somebody else made the vault just now; try again"):
+            second.result(20.0)
+    assert directory_of(tmp_path).unlock(PASSPHRASE).read("identity.key") == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["vault"]
+
+
+def test_two_first_starts_of_processes_make_one_vault(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tests.agent.vaults import new_vault\n"
+        "new_vault(Path(sys.argv[1])).write('identity.key', sys.argv[2].encode())"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), name], stderr=subprocess.PIPE, text=True
+        )
+        for name in ("one", "other")
+    ]
+    said = [child.communicate()[1] for child in children]
+    (refused,) = [text for text in said if text]
+    assert "somebody else made the vault just now" in refused
+    assert directory_of(tmp_path).unlock(PASSPHRASE).read("identity.key") in (b"one", b"other")
     assert [path.name for path in tmp_path.iterdir()] == ["vault"]

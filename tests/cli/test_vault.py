@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -272,37 +273,44 @@ def test_the_real_cost_is_paid_by_each_guess(alice: Path) -> None:
     assert wrong.stderr == "bayonne: that is not the passphrase of this vault\n"
 
 
-@pytest.mark.parametrize("command", [["contact", "list"], ["vault", "export", "x"], ["agent"]])
+_STARTED = 'ulimit -S -c "$(ulimit -H -c)" && echo started && exec "$@"'
+"""Whoever starts a command may allow core dumps."""
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="core dumps are forbidden here")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["contact", "list"],
+        ["vault", "status", "--check"],
+        ["vault", "export", "an-export"],
+        ["vault", "passphrase"],
+        ["agent"],
+    ],
+)
 def test_while_it_waits_for_a_passphrase_no_core_dump_would_hold_one(alice: Path, command: list[str]) -> None:
+    invited(alice)
     reading, writing = os.pipe()
     arguments = [*command, "--config", str(alice), "--passphrase-fd", str(reading)]
-    child = subprocess.Popen(
-        # Whoever starts it may allow core dumps.
-        [
-            "sh",
-            "-c",
-            'ulimit -S -c unlimited; exec "$@"',
-            "sh",
-            sys.executable,
-            "-m",
-            "relay.cli",
-            *arguments,
-        ],
+    with subprocess.Popen(
+        ["sh", "-c", _STARTED, "sh", sys.executable, "-m", "relay.cli", *arguments],
         pass_fds=[reading],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 20.0
-        while (limit := core_limit(child.pid)) != "0" and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert child.poll() is None, "it waits"
-        assert limit == "0"
-    finally:
-        child.kill()
-        child.wait()
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
         os.close(reading)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "started\n"
+        deadline = time.monotonic() + 20.0
+        while child.poll() is None and core_limit(child.pid) != "0" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        limit = core_limit(child.pid) if child.poll() is None else "it is gone"
+        os.write(writing, f"{OTHER}\n".encode())
         os.close(writing)
+        said = child.communicate(timeout=60)[1]
+    assert limit == "0"
+    assert said.splitlines()[-1] == "bayonne: that is not the passphrase of this vault", "it waited for that"
 
 
 def core_limit(pid: int) -> str:
