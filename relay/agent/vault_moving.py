@@ -23,6 +23,7 @@ _FETCHED_AGAIN = frozenset({DATABASE, "listings.json", "descriptors.known"})
 """Not worth a place in an export."""
 _LEFT_BY_EARLIER = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 _TORS = "tor"
+_BLOCK = 4096
 _EXPORTED_NAMES = "names in an export"
 
 
@@ -61,14 +62,22 @@ def clear_up(state_directory: Path, files: SealedFiles) -> None:
     """
     for path in plain_files(state_directory):
         content = read_file(path) or b""
-        # Zeros alone: whoever destroyed it was killed before it was gone.
-        if path.name in _LEFT_BY_EARLIER or not any(content) or files.read(path.name) == content:
+        if path.name in _LEFT_BY_EARLIER or _is_left_of(content, files.read(path.name)):
             destroy_file(path)
         else:
             raise ConfigurationError(
                 f"{path.name} lies in the clear beside the vault, and says something else; move it away, or the "
                 "vault if that is the old one"
             )
+
+
+def _is_left_of(content: bytes, kept: bytes | None) -> bool:
+    """Whether that is what is kept, or that with zeros in places: whoever destroyed it was killed before it was gone,
+    and a disk writes blocks in any order."""
+    if kept is None or len(content) != len(kept):
+        return not any(content)
+    blocks = (slice(start, start + _BLOCK) for start in range(0, len(content), _BLOCK))
+    return all(content[block] == kept[block] or not any(content[block]) for block in blocks)
 
 
 def _kept_in_the_clear(state_directory: Path) -> Iterator[tuple[str, bytes]]:

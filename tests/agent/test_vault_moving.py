@@ -1,6 +1,8 @@
 """A vault as a whole: state in the clear moves in, an export moves to another machine, and a wipe leaves nothing."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from relay.wire import decode, encode
 from tests.agent.vaults import ENTROPY, PASSPHRASE, directory_of, everything_in, flip, new_vault
 
 SECRET = b"nobody must read this on a disk"
+KILLED = 9
 
 
 def in_the_clear(place: Path) -> PlainFiles:
@@ -70,11 +73,70 @@ def test_a_move_that_was_broken_off_is_ended_and_what_differs_is_nobodys_to_dest
     plain.write("guards.json", content)
     clear_up(tmp_path, files)
     assert plain_files(tmp_path) == []
+    # Overwritten in part by somebody who was killed then.
+    plain.write("guards.json", bytes(4096) + SECRET)
+    files.write("guards.json", SECRET * 200)
+    with pytest.raises(ConfigurationError, match=r"guards.json lies in the clear beside the vault"):
+        clear_up(tmp_path, files)
+    plain.write("guards.json", bytes(4096) + (SECRET * 200)[4096:])
+    clear_up(tmp_path, files)
+    assert plain_files(tmp_path) == []
+    content = SECRET * 200
     plain.write("guards.json", b"others")
     with pytest.raises(ConfigurationError, match=r"guards.json lies in the clear beside the vault"):
         clear_up(tmp_path, files)
     assert plain.read("guards.json") == b"others"
     assert files.read("guards.json") == content
+
+
+def killed_at(moment: int, place: Path) -> bool:
+    """Whether a process that moves in was killed before the end, at the n-th thing that it does to the disk."""
+    child = os.fork()
+    if child == 0:
+        left = moment
+
+        def counted(done: Callable[..., object]) -> Callable[..., object]:
+            def call(*arguments: object, **named: object) -> object:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os._exit(KILLED)
+                return done(*arguments, **named)
+
+            return call
+
+        for name in ("open", "write", "fsync", "mkdir", "rename", "unlink"):
+            setattr(os, name, counted(getattr(os, name)))
+        try:
+            move_in(place, directory_of(place), bytearray(PASSPHRASE))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, KILLED)
+    return code == KILLED
+
+
+def test_killed_at_any_moment_of_a_move_nothing_is_lost_and_the_next_start_ends_it(tmp_path: Path) -> None:
+    large = SECRET * 100_000  # It takes several steps to overwrite.
+    for moment in range(1, 1000):
+        place = tmp_path / str(moment)
+        plain = PlainFiles(place)
+        plain.write("listings.db", large)
+        plain.write("contacts.json", SECRET)
+        killed, directory = killed_at(moment, place), directory_of(place)
+        if directory.exists:
+            files = directory.unlock(PASSPHRASE)
+            clear_up(place, files)
+        else:
+            files = move_in(place, directory, bytearray(PASSPHRASE))
+        assert (files.read("listings.db"), files.read("contacts.json")) == (large, SECRET)
+        assert files.damaged() == ()
+        assert [path.name for path in place.iterdir()] == ["vault"]
+        shutil.rmtree(place)
+        if not killed:
+            break
+    assert moment > 30
 
 
 # -- to another machine ------------------------------------------------------------------------------------------
