@@ -3,7 +3,9 @@
 With it a part that is gone is told from one that never was, and one that somebody put back from an earlier day from the
 one that was kept last.  Sans-IO; `relay.agent.sealed_files` keeps it, as a part of its own, twice.
 
-Whoever puts back everything at once, the list too, is not found out: that takes a counter outside of the disk.
+Whoever puts back everything at once, the list too, is not found out: that takes a counter outside of the disk.  Who
+puts back a part with the lists of then, or damages the newer list and undoes the last write, is found out by other
+parts alone, which are two generations on; who damages both lists, by that.
 """
 
 from collections.abc import Mapping

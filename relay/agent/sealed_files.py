@@ -67,7 +67,7 @@ class SealedFiles:
         except Damaged:
             if sealed is None:
                 raise self._nobody_knows(name) from None
-            # It may be an old one.  That there is no list is told wherever somebody asks for it.
+            # It may be an old one, but damage to the list must not take all along.  Whoever opens the vault tells it.
             return self._open(name, sealed)[MARK_SIZE:]
         if name not in listed.names:
             if sealed is not None and self._is_ahead(name, sealed, listed):
@@ -199,7 +199,7 @@ class SealedFiles:
         """The latest.  Raises `Damaged`."""
         found = [listed for name in _ROLLS if (listed := self._read_list(name)) is not None]
         if not found:
-            raise Damaged(f"{self._no_list}; {_HELP}")
+            raise Damaged(f"{self._no_list}, so that parts may be old ones; {_HELP_ALL}")
         return max(found, key=lambda listed: listed.revision)
 
     def _read_list(self, name: str) -> PartList | None:
@@ -214,7 +214,9 @@ class SealedFiles:
         return f"the list of the vault's parts is damaged or gone (file {self._path(_ROLLS[0]).name})"
 
     def _nobody_knows(self, name: str) -> Damaged:
-        return Damaged(f"{self._no_list}, so that nobody knows whether there was a part '{name}'; {_HELP}")
+        return Damaged(
+            f"{self._no_list}, so that nobody knows whether there was a part '{name}'; {_HELP_ALL}"
+        )
 
     def _mark(self, name: str, standing: bytes) -> bytes:
         """What the next content begins with, where one that begins with `standing` is in its place."""

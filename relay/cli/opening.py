@@ -13,7 +13,7 @@ from relay.agent import AgentSettings
 from relay.agent.amnesia import amnesic_directory, is_ours
 from relay.agent.control import NobodyThere, ask
 from relay.agent.daemon import KEY
-from relay.agent.kept import Kept, PlainFiles
+from relay.agent.kept import Damaged, Kept, PlainFiles
 from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_directory import VAULT, VaultDirectory
 from relay.agent.vault_moving import clear_up, move_in, plain_files
@@ -95,6 +95,11 @@ def open_vault(directory: Path, asked: Passphrases) -> SealedFiles:
     finally:
         wipe(passphrase)
     clear_up(directory, files)
+    try:
+        files.names()
+    except Damaged as error:
+        # Whole parts open all the same: whoever put back old ones would damage the list too.
+        click.echo(str(error), err=True)
     return files
 
 

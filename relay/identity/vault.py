@@ -8,7 +8,7 @@ A part is a random nonce, and its content, padded to a power of two, under its k
 sizes and names of files tell little, and no part can stand in for another, or for one of another vault.  A change of
 passphrase wraps the data key anew and touches no part.
 
-Not told from the present: an older version of a part that somebody put back.
+Not told from the present here: an older version of a part that somebody put back (see `relay.agent.part_list`).
 """
 
 import hashlib

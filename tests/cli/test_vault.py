@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from relay.agent import PlainFiles
 from relay.agent.credentials import own_identity
-from relay.agent.sealed_files import SealedFiles
+from relay.agent.sealed_files import ROLL, SealedFiles
 from relay.agent.vault_directory import VaultDirectory
 from relay.cli import contact, vault
 from relay.cli.passphrases import CREDENTIAL, Passphrases
@@ -97,6 +97,19 @@ def test_the_first_command_makes_the_vault_and_the_next_one_opens_it(alice: Path
     assert own_identity(sealed(alice), SystemEntropy()).seed not in found
     listed = run(contact.command, alice, "invitations", "--json", typed=(PASSPHRASE,))
     assert json.loads(listed)[0]["name"] == "bob-at-the-harbour"
+
+
+def test_that_there_is_no_list_of_parts_is_told_to_whoever_opens_the_vault(alice: Path) -> None:
+    invited(alice)
+    files = sealed(alice)
+    lists = [files.path / files.vault.file_name(name) for name in (ROLL, f"{ROLL}.copy")]
+    told = "the list of the vault's parts is damaged or gone (file {}), so that parts may be old ones; put the whole"
+    for flipped, expected in zip(lists, (0, 1), strict=True):
+        flip(flipped)
+        result = call(contact.command, alice, "invitations", "--json", typed=(PASSPHRASE,))
+        assert result.exception is None
+        assert result.output.count(told.format(lists[0].name)) == expected
+        assert "bob-at-the-harbour" in result.output
 
 
 def test_a_wrong_passphrase_is_one_sentence(alice: Path) -> None:
