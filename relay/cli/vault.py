@@ -47,7 +47,10 @@ def status(config: Path, check: bool, as_json: bool) -> None:
     settings = load_settings(config)
     found: dict[str, object] = {"agent": _agent_state(settings), "disk": _on_disk(settings)}
     if check:
-        found["damaged"] = list(_sealed(settings).damaged())
+        files = _sealed(settings)
+        found["damaged"] = list(files.damaged())
+        if not found["damaged"]:
+            found["parts"] = len(files.names())
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -55,6 +58,8 @@ def status(config: Path, check: bool, as_json: bool) -> None:
         click.echo(f"disk    {found['disk']}")
         for sentence in _sentences(found.get("damaged")):
             click.echo(f"damaged {sentence}")
+        if "parts" in found:
+            click.echo(f"parts   {found['parts']}, all of them whole")
     if found.get("damaged"):
         raise ConfigurationError("the vault is damaged; what is whole opens")
 

@@ -156,7 +156,9 @@ def test_the_service_manager_hands_it_over(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     assert "there is no terminal" in str(refused(alice, "status", "--check"))
     (tmp_path / "credentials" / CREDENTIAL).write_text(f"{PASSPHRASE}\n")
-    assert json.loads(run(vault.command, alice, "status", "--check", "--json"))["damaged"] == []
+    found = json.loads(run(vault.command, alice, "status", "--check", "--json"))
+    assert found["damaged"] == []
+    assert f"parts   {found['parts']}, all of them whole" in run(vault.command, alice, "status", "--check")
 
 
 @pytest.fixture
