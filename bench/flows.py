@@ -18,7 +18,8 @@ from relay.agent.flow_session import FlowSession
 from relay.core import SystemClock, SystemEntropy, spawn
 from relay.forward_publish import TokenKey
 from relay.lab.load.processes import resident_bytes
-from relay.node.contact_point import SIP_PORT, ContactPointNode, ContactPointSettings
+from relay.node.contact_point import SIP_PORT, ContactPointNode
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.open_files import room_for
 from relay.tor import OnionKey, OnionService
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from relay.core import SystemClock, SystemEntropy, configure_logging, load_configuration
-from relay.node.contact_point import ContactPointSettings, run
+from relay.node.contact_point import run
+from relay.node.contact_point_settings import ContactPointSettings
 
 
 @click.command(name="contact-point")

@@ -19,7 +19,6 @@ import msgspec
 from relay.contact_cache import SqlEntryStore
 from relay.core import (
     Clock,
-    ConfigurationError,
     Counters,
     Entropy,
     PeerError,
@@ -31,7 +30,6 @@ from relay.core import (
 from relay.forward_publish import (
     REQUEST_SIZE,
     ContactPoint,
-    ContactPointLimits,
     EntryKind,
     EntryParsers,
     RecordOffice,
@@ -40,14 +38,15 @@ from relay.forward_publish import (
 from relay.forward_publish.contact_point import COUNTS
 from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.node.claim import claimed
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.onion_keys import read_onion_key
 from relay.node.open_files import room_for
 from relay.node.peer_stream import RECORD_PORT
 from relay.node.recounting import recount_now_and_then
 from relay.node.sip_edge import SipEdge
 from relay.node.synchroniser import SYNCHRONISER_COUNTS, Synchroniser
-from relay.tor import OnionKey, OnionService, TorClient, TorSettings
-from relay.wire import OnionDialer, frame, is_onion, read_frame
+from relay.tor import OnionKey, OnionService, TorClient
+from relay.wire import OnionDialer, frame, read_frame
 
 SIP_PORT = 5060
 SENDER_IDLE = 60.0
@@ -60,7 +59,6 @@ RECORD_IDLE = 30.0
 """Seconds in which the next request on the record port has to come, and its answer to be taken."""
 RECORD_LIFE = 900.0
 """Seconds that a connection to the record port may last, however busy: there are few places."""
-MOST_SEEDS = 64
 
 _EXPIRE_EVERY = 60.0
 """Seconds.  What has expired counts in the digests until it is gone, and would look like a difference to peers."""
@@ -73,36 +71,6 @@ Tap = Callable[[str, bytes], None]
 """Called with "sip in", "sip out", "records in" or "records out", and bytes; for knowledge tests alone."""
 
 _log = get_logger("contact-point")
-
-
-class ContactPointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The TOML file of `bayonne contact-point`.
-
-    `database` is an SQLAlchemy URL; empty: SQLite in the state directory.  `peers` are the onion names of other contact
-    points to pull from, the seeds from which more are learned.
-    """
-
-    state_directory: str
-    database: str = ""
-    peers: tuple[str, ...] = ()
-    tor: TorSettings = msgspec.field(default_factory=TorSettings)
-    limits: ContactPointLimits = msgspec.field(default_factory=ContactPointLimits)
-
-    def check(self) -> None:
-        """What types alone cannot say.  Raises `ConfigurationError` that names the key."""
-        if not self.state_directory:
-            raise ConfigurationError("state_directory: must name a directory")
-        if len(self.peers) > MOST_SEEDS or not all(map(is_onion, self.peers)):
-            raise ConfigurationError("peers: at most 64 onion names of 56 characters, without '.onion'")
-        for name in self.limits.__struct_fields__:
-            if getattr(self.limits, name) <= 0:
-                raise ConfigurationError(f"limits.{name}: must be greater than 0")
-        if self.limits.tokens_per_flow > 8:
-            raise ConfigurationError("limits.tokens_per_flow: at most 8, or one flow would tell too much")
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.state_directory).expanduser()
 
 
 class Onions(OnionDialer, Protocol):

@@ -20,7 +20,8 @@ from relay.core import (
     TransportUnavailable,
 )
 from relay.forward_publish import SEALED_SIZE, TokenKey
-from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.contact_point import ContactPointNode
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.sip import MessageStream, Request, Response
 from relay.tor import OnionKey, OnionService, TorSettings
 

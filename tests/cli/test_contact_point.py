@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from relay.cli.contact_point import command
 from relay.core import ConfigurationError, load_configuration
-from relay.node.contact_point import ContactPointSettings
+from relay.node.contact_point_settings import ContactPointSettings
 
 SAMPLE = Path(__file__).parents[2] / "ops" / "config" / "contact-point.toml"
 

@@ -25,7 +25,8 @@ from relay.media_reflector.descriptor import SignedDescriptor
 from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.media_reflector.series import DescriptorSeries
 from relay.node import descriptor_publisher, descriptor_times
-from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.contact_point import ContactPointNode
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.reflector_settings import ReflectorSettings
 from relay.tor import TorClient, TorSettings
 from relay.wire import decode, encode

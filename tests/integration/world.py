@@ -26,7 +26,8 @@ from relay.identity import InvitationKind
 from relay.lab.audio import write_wav
 from relay.lab.softphones import OPUS, Account, Softphone
 from relay.lab.speech import Voice, build_speech, sounds_directory
-from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.contact_point import ContactPointNode
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.reflector import ReflectorNode
 from relay.node.reflector_settings import ReflectorSettings, TrunkSettings
 from relay.tor import TorClient, TorSettings

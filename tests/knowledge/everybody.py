@@ -45,7 +45,8 @@ from relay.forward_publish import (
     seal_ring,
 )
 from relay.identity import format_address
-from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.contact_point import ContactPointNode
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.tor import OnionKey, OnionService
 from tests.agent.people import acquaint
 from tests.knowledge.needles import files_below, memory_of, spellings

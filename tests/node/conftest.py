@@ -9,7 +9,8 @@ import pytest
 from relay.core import Clock, ManualClock, SystemEntropy, TransportUnavailable
 from relay.forward_publish import ContactPointLimits
 from relay.node import drain, reflector_onion
-from relay.node.contact_point import ContactPointNode, ContactPointSettings
+from relay.node.contact_point import ContactPointNode
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.service_manager import ServiceManager
 from relay.tor import OnionKey, OnionService, TorSettings
 from tests.node.fake_tor import FakeTor

@@ -46,7 +46,7 @@ from relay.forward_publish import (
 from relay.forward_publish.binding_text import format_credentials, parse_challenge
 from relay.identity import Identity
 from relay.node import contact_point, recounting
-from relay.node.contact_point import ContactPointSettings
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.sip import Headers, Message, MessageStream, Request, Response
 from relay.wire import exchange, frame, read_frame
 from tests.node.descriptors import any_descriptor

@@ -7,7 +7,7 @@ import pytest
 
 from relay.forward_publish import ContactPointLimits
 from relay.node import contact_point
-from relay.node.contact_point import ContactPointSettings
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.open_files import RESERVE, room_for
 
 

@@ -11,7 +11,7 @@ from relay.agent.settings import AgentSettings
 from relay.core import ConfigurationError, PeerError, TransportUnavailable
 from relay.core.configuration import load_configuration
 from relay.lab.captures import CaptureWriter, Datagram, read_capture
-from relay.node.contact_point import ContactPointSettings
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.drain_request import _parse as read_drain_answer
 from relay.node.reflector_settings import ReflectorSettings
 from relay.tor.island import IslandFile

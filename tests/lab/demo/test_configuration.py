@@ -5,7 +5,7 @@ from pathlib import Path
 from relay.agent import AgentSettings
 from relay.core import load_configuration
 from relay.lab.demo import configuration
-from relay.node.contact_point import ContactPointSettings
+from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.reflector_settings import ReflectorSettings
 
 ONION = "a" * 56
