@@ -60,6 +60,11 @@ class Flood:
         pin(self._process.pid, cores)
         self._patience = seconds + 20
 
+    @property
+    def over(self) -> bool:
+        """Whether the generator has ended."""
+        return self._process.poll() is not None
+
     def wait(self) -> Sent:
         """Raises `TransportUnavailable` when the generator failed."""
         out, errors = self._process.communicate(timeout=self._patience)

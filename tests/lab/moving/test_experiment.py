@@ -50,6 +50,7 @@ def test_a_line_that_never_arrived_is_counted() -> None:
     assert found.lost_share == pytest.approx(2 / LINES)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(150)
 async def test_every_line_goes_on_at_the_backup_when_its_reflector_is_killed() -> None:
     found = await run(20, 20, SystemClock(), SystemEntropy())
