@@ -14,13 +14,11 @@ from relay.agent.openpgp_status import Signature
 from relay.agent.voice_security import Agreement, Cells, Comparing
 from relay.core import BayonneError, Clock, PeerError, get_logger
 
-_Job = Callable[[], Coroutine[None, None, None]]
-
 _log = get_logger("openpgp")
 
 
 class Signer(Protocol):
-    """`relay.agent.openpgp.GnuPG`."""
+    """`relay.agent.openpgp.GnuPG`.  Either may raise anything: it starts a program."""
 
     async def sign(self, data: bytes) -> bytes: ...
     async def check(self, data: bytes, signature: bytes, fingerprint: str) -> Signature: ...
@@ -39,7 +37,8 @@ class _Signing:
 
 
 class Signatures:
-    """All calls' signatures.  `found` is told what GnuPG said of the other side's, `silent` where none came."""
+    """All calls' signatures.  `found` is told what GnuPG said of the other side's, UNCHECKED where it could not be
+    asked, and `silent` where none came: one of the two in every call that lasts."""
 
     def __init__(
         self,
@@ -62,7 +61,7 @@ class Signatures:
         signing = _Signing(SignatureExchange(agreed, self._clock.monotonic()), contact, fingerprint, cells)
         self._calls[call] = signing
         cells.on_signature = partial(self._heard, call)
-        self._spawn(signing, partial(self._sign, call, signing))
+        self._spawn(signing, self._sign(call, signing))
         self._do(call, signing, [])
 
     def _heard(self, call: Comparing, data: bytes) -> None:
@@ -88,7 +87,7 @@ class Signatures:
                 case Say(message):
                     signing.cells.say_signature(message)
                 case Check(statement, signature):
-                    self._spawn(signing, partial(self._check, call, signing, statement, signature))
+                    self._spawn(signing, self._check(call, signing, statement, signature))
                 case Silent():
                     self._silent(call)
                 case _:
@@ -105,21 +104,25 @@ class Signatures:
         self._do(call, signing, signing.exchange.due(self._clock.monotonic()))
 
     async def _sign(self, call: Comparing, signing: _Signing) -> None:
-        signature = await self._signer.sign(signing.exchange.own_statement)
-        self._do(call, signing, signing.exchange.signed(signature, self._clock.monotonic()))
-
-    async def _check(self, call: Comparing, signing: _Signing, statement: bytes, signature: bytes) -> None:
-        self._found(call, await self._signer.check(statement, signature, signing.fingerprint))
-
-    def _spawn(self, signing: _Signing, job: _Job) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell_trouble(job))
-        signing.tasks.add(task)
-        task.add_done_callback(signing.tasks.discard)
-
-    async def _tell_trouble(self, job: _Job) -> None:
         try:
-            await job()
+            signature = await self._signer.sign(signing.exchange.own_statement)
         except BayonneError as error:
             self._report("openpgp-off", why=str(error))
-        except OSError as error:
+        except Exception as error:  # whatever keeps it from being run: no memory, no files, no threads
             _log.error("GnuPG could not be run", kind=type(error).__name__)
+            self._report("openpgp-off", why="GnuPG could not be run")
+        else:
+            self._do(call, signing, signing.exchange.signed(signature, self._clock.monotonic()))
+
+    async def _check(self, call: Comparing, signing: _Signing, statement: bytes, signature: bytes) -> None:
+        try:
+            found = await self._signer.check(statement, signature, signing.fingerprint)
+        except Exception as error:  # of whatever kind: a signature that nobody looked at was not a good one
+            _log.error("GnuPG could not be run", kind=type(error).__name__)
+            found = Signature.UNCHECKED
+        self._found(call, found)
+
+    def _spawn(self, signing: _Signing, job: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        signing.tasks.add(task)
+        task.add_done_callback(signing.tasks.discard)

@@ -1,6 +1,7 @@
 """Two agents that sign for each other, with a signer in place of GnuPG."""
 
 import asyncio
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from relay.agent.openpgp_exchange import REPEAT_SECONDS, TIMES, write_message
 from relay.agent.openpgp_status import Signature
 from relay.agent.voice_security import End, Secured
 from relay.agent.voice_trust import Doubt
-from relay.core import RefusedByPolicy
+from relay.core import RefusedByPolicy, TransportUnavailable
 from tests.agent.people import open_world
 from tests.agent.virtual_time import LoopClock, in_virtual_time
 from tests.agent.voice_calls import AGREED, DeskBench, FakeCall, FakeCells
@@ -26,16 +27,22 @@ class Signer:
         self.key = key
         self.delay = 0.0
         self.refuses = False
+        self.trouble: Exception | None = None
+        """What keeps GnuPG from being run at all."""
         self.checks = 0
 
     async def sign(self, data: bytes) -> bytes:
         await asyncio.sleep(self.delay)
+        if self.trouble is not None:
+            raise self.trouble
         if self.refuses:
             raise RefusedByPolicy("GnuPG did not sign")
         return self.key.encode() + data
 
     async def check(self, data: bytes, signature: bytes, fingerprint: str) -> Signature:
         self.checks += 1
+        if self.trouble is not None:
+            raise self.trouble
         if signature[40:] != data:
             return Signature.BAD
         return Signature.GOOD if signature[:40] == fingerprint.encode() else Signature.OTHER_KEY
@@ -168,6 +175,35 @@ async def test_what_the_own_gnupg_refuses_is_told_and_the_other_side_is_checked_
     await asyncio.sleep(1.0)
     assert alice.events() == ["openpgp-off", "openpgp-good"]
     await finish(alice, bob)
+
+
+TROUBLES = [
+    OSError(errno.EMFILE, "too many open files"),
+    OSError(errno.ENOMEM, "no memory"),
+    RuntimeError("can't start new thread"),
+    TransportUnavailable("not there"),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_signature_that_came_and_could_not_be_checked_is_told_and_from_who_signed_before_an_alarm(
+    tmp_path: Path, trouble: Exception
+) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        alice, bob = pair(tmp_path)
+        alice.signer.trouble = trouble
+        for known, expected in ((False, "openpgp-unchecked"), (True, "voice-alarm")):
+            if known:
+                alice.book.judge(alice.bob, lambda trust: trust.has_signed(KEYS["bob"]))
+            alice.begin(bob)
+            bob.begin(alice, MIRRORED)
+            await asyncio.sleep(200.0)
+            assert alice.events() == ["openpgp-off", expected], "its own is not signed, either"
+            await finish(alice, bob)
+        assert [one.doubt for one in alice.bob.trust.doubts] == [Doubt.PGP_MISSING]
+
+    scenario()
 
 
 @in_virtual_time
