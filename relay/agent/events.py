@@ -62,7 +62,9 @@ _PROSE = {
     "voice-verified": "this is {contact}, as when you compared words on {compared}",
     "compare": "read these words to {contact}, who has to see the same: {words} ({characters}); then 'bayonne contact "
     "verify {contact}'",
-    "compare-on-phones": "the phones encrypt, and this agent cannot listen: compare with {contact} what they show",
+    "compare-on-phones": "both phones encrypt, and no agent can listen: compare with {contact} what they show",
+    "compare-phone-with-agent": "your phone encrypts as far as {contact}'s agent, which can listen; this one cannot: "
+    "compare what your phone shows with what {contact} is told by that agent",
     "words-same": "{contact} is verified",
     "openpgp-good": "{contact} signed the keys of this call with the OpenPGP key that you know",
     "openpgp-unchecked": "what {contact} signed the keys of this call with could not be checked",

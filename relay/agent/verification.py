@@ -86,7 +86,9 @@ class CallVerification:
             outcomes += self._doubt(Doubt.OTHER_ENDS)
         if agreement is None:
             compared = before.date if before is not None else ""
-            return [*outcomes, Tell("compare-on-phones", {"contact": self.contact, "compared": compared})]
+            # Our phone shows what to compare.  Who is at its other end is the contact's: an agent there can listen.
+            event = "compare-on-phones" if self.peer_end is End.PHONE else "compare-phone-with-agent"
+            return [*outcomes, Tell(event, {"contact": self.contact, "compared": compared})]
         doubtful = self._raised & {Doubt.CACHE_MISMATCH, Doubt.OTHER_ZID}
         if before is not None and not agreement.verified and not doubtful:
             outcomes += self._doubt(Doubt.UNPROVEN)

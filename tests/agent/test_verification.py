@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from relay.agent.commands import Tell
+from relay.agent.events import ProseReporter
 from relay.agent.openpgp_status import Signature
 from relay.agent.verification import CallVerification, Expect, HangUp, Outcome, kept
 from relay.agent.voice_security import Agreement, Alarmed, End, Secured
@@ -162,12 +163,27 @@ def test_keys_at_other_ends_than_those_compared_are_an_alarm_until_those_are_too
     agreement = AGREED if own is End.AGENT else None
     outcomes = calls.keys(agreement)
     assert kinds(outcomes) == ["other_ends"]
-    assert told(outcomes)[-1] == ("compare" if agreement else "compare-on-phones")
+    on_the_phone = "compare-on-phones" if peer is End.PHONE else "compare-phone-with-agent"
+    assert told(outcomes)[-1] == ("compare" if agreement else on_the_phone)
     calls.take(calls.judge.compared(same=True))
     assert calls.doubts == []
     for ends in ((own, peer), (End.AGENT, End.AGENT)):
         calls.begin(*ends)
         assert kinds(calls.keys(VERIFIED if ends[0] is End.AGENT else None)) == []
+
+
+def test_no_owner_is_told_that_nobody_listens_where_the_contact_s_agent_can() -> None:
+    said: list[str] = []
+    for peer in End:
+        calls = Calls(VoiceTrust())
+        calls.begin(End.PHONE, peer)
+        (outcome,) = calls.keys(None)
+        assert isinstance(outcome, Tell)
+        ProseReporter(said.append)(outcome.event, **outcome.fields)
+    by_end = dict(zip(End, said, strict=True))
+    assert "no agent can listen" in by_end[End.PHONE]
+    assert "bob's agent, which can listen" in by_end[End.AGENT]
+    assert "no agent" not in by_end[End.AGENT]
 
 
 def test_phones_have_words_of_their_own_and_the_agent_has_none() -> None:
