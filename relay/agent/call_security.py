@@ -82,13 +82,10 @@ class CallSecurity:
                 self._announced = self._end_here(line, voice.zrtp_hashes)
         return self._announced
 
-    def to_offer(self) -> tuple[LineVoice, tuple[str, ...]]:
-        """The types and hashes to offer our phone.
-
-        It may turn out to be the end or not, so it is told of both that it may find at the other side.
-        """
-        peer = self._peer()
-        return peer.line, (*peer.zrtp_hashes[:1], self._own_phone.hello_hash)
+    def to_offer(self) -> LineVoice:
+        """The types to offer our phone that is rung, and no hash: phones read one, and whose Hello it is going to hear,
+        the contact's end's or ours, its answer settles.  `PhoneEnd` checks in its place."""
+        return self._peer().line
 
     def to_answer(self) -> tuple[LineVoice | None, tuple[str, ...]]:
         """The types and hashes to answer our phone; no types where those that it offered do."""
@@ -110,7 +107,7 @@ class CallSecurity:
 
     def _end_at_phone(self, line: LineVoice, hashes: tuple[str, ...]) -> SealedVoice:
         end = PhoneEnd(
-            self._leg, self._offer, self._around.clock, agreed=self._phones_agreed, failed=self._phones_failed
+            self._leg, self._offer, self._around.clock, agreed=self._phones_agreed, failed=self._alarm
         )
         self._leg.guard = self.end = end
         if self.peer is not None:
@@ -146,7 +143,7 @@ class CallSecurity:
         if peer is None or end is None:
             return
         if isinstance(end, PhoneEnd):
-            end.begin()
+            end.begin(peer.zrtp_hashes)
             return
         end.zrtp.begin(
             Expectation(
@@ -216,9 +213,6 @@ class CallSecurity:
 
     def _phones_agreed(self) -> None:
         self._secured(None)
-
-    def _phones_failed(self) -> None:
-        self._alarm(AlarmKind.DOWNGRADE)
 
     def _secured(self, agreement: Agreement | None) -> None:
         ends = self._ends()

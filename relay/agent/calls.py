@@ -302,10 +302,8 @@ class Calls:
         try:
             port = await runner.open_leg()
             if not runner.call.ended:
-                line, hashes = runner.voice.security.to_offer()
-                offer = phone_offer(
-                    address=around.media_host, port=port, session_id=1, line=line, hashes=hashes
-                )
+                line = runner.voice.security.to_offer()
+                offer = phone_offer(address=around.media_host, port=port, session_id=1, line=line)
                 runner.phone = self._place(name, name, offer)
         except TransportUnavailable:
             runner.phone = None

@@ -1,11 +1,12 @@
 """Our end of a call is the phone: what it and the other end say to each other passes as it is, and nobody here can
 listen.
 
-Until the two have keys, ZRTP alone passes: what a phone says in the clear ends here.
+Until the two have keys, ZRTP alone passes: what a phone says in the clear ends here.  No other Hello reaches the phone
+than the other end announced, sealed: a phone that is rung is told no hash to find that out by itself.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relay.agent.phone_guard import DROPPED, TAKEN, Arrival
 from relay.agent.phone_leg import PhoneLeg
@@ -14,9 +15,9 @@ from relay.core import Clock, Counters, PeerError
 from relay.rtp import Datagram, Kind
 from relay.rtp.packet import header_size
 from relay.sip.line_voice import LineVoice
-from relay.zrtp import MessageType, kind_of, looks_like_zrtp
+from relay.zrtp import AlarmKind, HelloHashes, MessageType, looks_like_zrtp, passing
 
-COUNTED = ("malformed", "too early", "other payload type", "not zrtp")
+COUNTED = ("malformed", "too early", "other payload type", "not zrtp", "not announced")
 HELLO_EVERY = 0.2
 """Seconds between repetitions of the phone's Hello in its place: phones give up after four seconds, which is before
 many a line opens (RFC 6189 section 6)."""
@@ -28,7 +29,8 @@ AGREE_SECONDS = 30.0
 class PhoneEnd:
     """`peer` are the types that the other end announced, and that the phone was told.
 
-    `agreed` is told once, when both ends have shown that they have keys; `failed` once, when that never happened.
+    `agreed` is told once, when both ends have shown that they have keys; `failed` once, with the reason, when they will
+    never have: nothing passes from then on.
     """
 
     end = End.PHONE
@@ -40,7 +42,7 @@ class PhoneEnd:
         clock: Clock,
         *,
         agreed: Callable[[], None],
-        failed: Callable[[], None],
+        failed: Callable[[AlarmKind], None],
     ) -> None:
         self.peer: LineVoice | None = None
         self.secure = False
@@ -50,18 +52,21 @@ class PhoneEnd:
         self._clock = clock
         self._agreed = agreed
         self._failed = failed
+        self._announced = HelloHashes()
         self._hello: bytes | None = None
         """The phone's latest, for as long as nobody answered one."""
         self._confirmed = False
+        """Confirm2 passed: whoever sent it says nothing in the clear any more."""
         self._phone_confirmed = False
         """Whether our phone found out that it has the keys of whoever is at the other end."""
-        """Confirm2 passed: whoever sent it says nothing in the clear any more."""
         self._began: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def begin(self) -> None:
-        """The lines met."""
+    def begin(self, announced: Sequence[str]) -> None:
+        """The lines met; `announced` are the other end's values of a=zrtp-hash.  Raises `PeerError` where they are
+        none."""
+        self._announced = HelloHashes(announced)
         self._began = self._clock.monotonic()
         self._tick()
 
@@ -96,15 +101,7 @@ class PhoneEnd:
         if self._closed:
             return False
         if datagram.kind is Kind.ZRTP:
-            kind = kind_of(datagram.data)
-            if kind is None:
-                self.counters.count("not zrtp")
-                return False
-            if kind is not MessageType.HELLO:
-                # Whatever else it says, it heard ours.
-                self._hello = None
-            self._leg.pass_on(datagram.data)
-            self._other_says(kind)
+            self._zrtp_from_cells(datagram.data)
             return False
         if not self._confirmed:
             self.counters.count("too early")
@@ -125,11 +122,30 @@ class PhoneEnd:
         self._hello = None
         self._closed = True
 
+    def _zrtp_from_cells(self, datagram: bytes) -> None:
+        found = passing(datagram)
+        if found is None:
+            self.counters.count("not zrtp")
+            return
+        kind, message = found
+        if kind is not MessageType.HELLO:
+            # Whatever else it says, it heard ours.
+            self._hello = None
+        elif not self._announced.fit(message):
+            # All that comes after a Hello hangs by its hash images (RFC 6189 section 9): this one check is enough.
+            self.counters.count("not announced")
+            if not self.secure:
+                self._fail(AlarmKind.HELLO_HASH_MISMATCH)
+            return
+        self._leg.pass_on(datagram)
+        self._other_says(kind)
+
     def _zrtp_from_phone(self, datagram: bytes) -> Arrival:
-        kind = kind_of(datagram)
-        if kind is None:
+        found = passing(datagram)
+        if found is None:
             self.counters.count("not zrtp")
             return DROPPED
+        kind, _ = found
         if kind is MessageType.HELLO and not self._confirmed:
             self._hello = datagram
         if self._began is not None:
@@ -157,6 +173,10 @@ class PhoneEnd:
             self.secure = True
             self._agreed()
 
+    def _fail(self, why: AlarmKind) -> None:
+        self.close()
+        self._failed(why)
+
     def _kind(self, datagram: bytes) -> Kind | None:
         """Whether it is voice or a key pressed; None for what the other end did not ask for."""
         try:
@@ -178,7 +198,7 @@ class PhoneEnd:
             return
         passed = self._clock.monotonic() - self._began
         if passed >= AGREE_SECONDS:
-            self._failed()
+            self._fail(AlarmKind.DOWNGRADE)
             return
         if self._hello is not None and passed < HELLO_FOR:
             self._offer(Datagram(Kind.ZRTP, self._hello))

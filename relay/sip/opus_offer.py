@@ -135,12 +135,11 @@ def line_offer(
     return _offer(_line_formats(line), address, port, session_id, 1, "sendrecv", hashes)
 
 
-def phone_offer(
-    *, address: str, port: int, session_id: int, line: LineVoice = NEUTRAL, hashes: Sequence[str] = ()
-) -> SessionDescription:
+def phone_offer(*, address: str, port: int, session_id: int, line: LineVoice = NEUTRAL) -> SessionDescription:
     """What a phone is offered that is rung: all codecs that can be served, the best first; the same for every phone.
 
-    `line` and `hashes` are those of the other end, for a phone that is to be the end here.
+    `line` has the types of the other end, for a phone that is to be the end here.  No ZRTP is announced: what the phone
+    takes settles who is its other end.
     """
     opus, *events = _line_formats(line)
     formats = [opus, *((STATIC[number], None) for number in ("9", "8", "0")), *events]
@@ -149,7 +148,7 @@ def phone_offer(
         formats.append(
             _events(next(one for one in range(101, 128) if one not in taken), _KEYS_BESIDE_OLD_CODECS)
         )
-    return _offer(formats, address, port, session_id, 1, "sendrecv", hashes)
+    return _offer(formats, address, port, session_id, 1, "sendrecv")
 
 
 def neutral_answer(

@@ -8,8 +8,9 @@ from relay.zrtp.effects import Alarm, AlarmKind, Effect, Failed, Listening, Secu
 from relay.zrtp.ends import Session
 from relay.zrtp.errors import ErrorCode, ZrtpError
 from relay.zrtp.exchange import Exchange, Phase
+from relay.zrtp.hello import HelloHashes
 from relay.zrtp.key_schedule import SrtpMaster
-from relay.zrtp.messages import MessageType, kind_of
+from relay.zrtp.messages import MessageType, passing
 from relay.zrtp.packet import looks_like_zrtp
 from relay.zrtp.retained import MemoryZidCache, Retained, Strength, ZidCache
 from relay.zrtp.sas import Sas
@@ -30,6 +31,7 @@ __all__ = [
     "Expectation",
     "Failed",
     "HashType",
+    "HelloHashes",
     "KeyAgreementType",
     "Listening",
     "MemoryZidCache",
@@ -50,6 +52,6 @@ __all__ = [
     "Suite",
     "ZidCache",
     "ZrtpError",
-    "kind_of",
     "looks_like_zrtp",
+    "passing",
 ]

@@ -7,7 +7,7 @@ from relay.zrtp.effects import AlarmKind
 from relay.zrtp.ends import Agreed, OwnEnd, PeerEnd
 from relay.zrtp.errors import ErrorCode, ZrtpError
 from relay.zrtp.hash_chain import PeerChain
-from relay.zrtp.hello import Hello, fits_hash, read_hello_hash
+from relay.zrtp.hello import Hello, HelloHashes
 from relay.zrtp.messages import VERSION, Ping, PingAck
 from relay.zrtp.responder import preshared_match
 from relay.zrtp.retained import ZidCache
@@ -28,12 +28,11 @@ class Discovery:
         self.acknowledged = False
         """Our Hello was heard."""
         self.peer: PeerEnd | None = None
-        hashes = (read_hello_hash(value) for value in expectation.hello_hashes)
-        self._hashes = [digits for digits in hashes if digits is not None]
+        self._hashes = HelloHashes(expectation.hello_hashes)
 
     def announced(self, hello: Hello) -> bool:
         """Whether a Hello is one that signalling spoke of; any is, where it spoke of none."""
-        return not self._hashes or any(fits_hash(hello, digits) for digits in self._hashes)
+        return not self._hashes or self._hashes.fit(hello.message)
 
     @property
     def signalled(self) -> bool:

@@ -125,6 +125,21 @@ def read_hello_hash(value: str) -> str | None:
     return digits.lower()
 
 
-def fits_hash(hello: Hello, digits: str) -> bool:
-    """Whether this is the Hello that was signalled."""
-    return hmac.compare_digest(hashlib.sha256(hello.message).hexdigest(), digits)
+class HelloHashes:
+    """What signalling said of a peer's Hello (section 8.1): `values` of a=zrtp-hash, of which those count that are for
+    our version.  Raises `PeerError` ("malformed") where one is none."""
+
+    __slots__ = ("_digits",)
+
+    def __init__(self, values: Sequence[str] = ()) -> None:
+        found = (read_hello_hash(value) for value in values)
+        self._digits = [digits for digits in found if digits is not None]
+
+    def __bool__(self) -> bool:
+        """Whether it said anything."""
+        return bool(self._digits)
+
+    def fit(self, message: bytes) -> bool:
+        """Whether this Hello, all of it, is one that was signalled."""
+        digits = hashlib.sha256(message).hexdigest()
+        return any(hmac.compare_digest(digits, one) for one in self._digits)

@@ -63,13 +63,13 @@ def read(message: bytes) -> tuple[MessageType, bytes]:
     return kind, message[FRAME_SIZE:]
 
 
-def kind_of(datagram: bytes) -> MessageType | None:
-    """What a datagram is to somebody who only passes it on; None where it is no whole message of ZRTP."""
+def passing(datagram: bytes) -> tuple[MessageType, bytes] | None:
+    """What a datagram is to somebody who only passes it on, and the whole message; None where there is none."""
     packet = open_packet(datagram)
     if isinstance(packet, PacketDrop):
         return None
     try:
-        return read(packet.message)[0]
+        return read(packet.message)[0], packet.message
     except ZrtpError:
         return None
 

@@ -4,7 +4,7 @@ Phones with ZRTP, and without, are sockets on loopback.  Whoever is in the middl
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -89,7 +89,8 @@ class SocketPhone(asyncio.DatagramProtocol):
         """What the agent told it; it begins at once, as phones do."""
         self.peer = find_voice(told)
         if self.zrtp is not None:
-            self.zrtp.begin(Expectation(self.peer.zrtp_hashes))
+            # As phones do: of several hashes they read the first.
+            self.zrtp.begin(Expectation(self.peer.zrtp_hashes[:1]))
 
     def say(self, payload: bytes = SPOKEN, payload_type: int | None = None) -> None:
         """One packet of 20 ms."""
@@ -218,6 +219,7 @@ class _Recorder:
 
 
 Rewrite = Callable[[SealedVoice], SealedVoice]
+Ring = Callable[[SessionDescription], Awaitable[SessionDescription]]
 
 
 def keys(seed: str) -> tuple[CallKeys, CallKeys]:
@@ -227,9 +229,15 @@ def keys(seed: str) -> tuple[CallKeys, CallKeys]:
 
 
 async def meet(
-    caller: Side, callee: Side, *, to_callee: Rewrite = lambda one: one, to_caller: Rewrite = lambda one: one
+    caller: Side,
+    callee: Side,
+    *,
+    to_callee: Rewrite = lambda one: one,
+    to_caller: Rewrite = lambda one: one,
+    ring: Ring | None = None,
 ) -> None:
-    """Everything before the lines meet: the phones and the sealed descriptions."""
+    """Everything before the lines meet: the phones and the sealed descriptions.  `ring` offers the call to another
+    phone than the callee's, and returns its answer."""
     for side in (caller, callee):
         await side.phone.open()
         await side.voice.leg.open("127.0.0.1")
@@ -237,13 +245,11 @@ async def meet(
     caller.voice.leg.connect(offered.address, offered.port, offered.format)
     sealed = caller.security.take_phone(offered)
     callee.security.take_peer(to_callee(sealed))
-    line, hashes = callee.security.to_offer()
-    rung = phone_offer(
-        address="127.0.0.1", port=callee.voice.leg.port, session_id=1, line=line, hashes=hashes
-    )
+    line = callee.security.to_offer()
+    rung = phone_offer(address="127.0.0.1", port=callee.voice.leg.port, session_id=1, line=line)
     if callee.phone.mirrors and callee.phone.codec == "opus":
         callee.phone.line = line
-    answered = find_voice(callee.phone.description)
+    answered = find_voice(callee.phone.description if ring is None else await ring(rung))
     callee.voice.leg.connect(answered.address, answered.port, answered.format)
     sealed = callee.security.take_phone(answered)
     caller.security.take_peer(to_caller(sealed))

@@ -9,6 +9,7 @@ import pytest
 
 from relay.agent.call_security import NOT_SECURED
 from relay.agent.phone_end import AGREE_SECONDS
+from relay.agent.sealed_voice import SealedVoice
 from relay.agent.voice_security import End, Mode
 from relay.core import SeededEntropy
 from relay.rtp import CONTENT_SIZE, Kind, TelephoneEvent
@@ -237,19 +238,32 @@ async def test_agents_in_different_calls_are_told_apart_although_nothing_was_rew
             assert not one.secured
 
 
-@in_virtual_time
-async def test_another_hello_than_the_announced_one_is_not_taken() -> None:
-    alice, bob = side("alice", zrtp=False), side("bob", zrtp=False)
-    other = f"1.10 {1:064x}"
-    await meet(alice, bob, to_caller=lambda voice: replace(voice, zrtp_hashes=(other,)))
-    for one, key in zip((alice, bob), keys("call"), strict=True):
-        one.voice.key(key)
-    await cross(alice, bob, 1.0)
-    assert alice.alarm_kinds == ["hello_hash_mismatch"]
-    assert alice.broken == [NOT_SECURED]
-    assert not alice.secured
-    alice.close()
-    bob.close()
+@pytest.mark.parametrize("zrtp", [True, False])
+@pytest.mark.parametrize("caller", [True, False])
+def test_another_hello_than_the_announced_one_is_not_taken(zrtp: bool, caller: bool) -> None:
+    """A phone that is rung is told no hash: its agent looks in its place."""
+
+    @in_virtual_time
+    async def scenario() -> None:
+        alice, bob = side("alice", zrtp=zrtp), side("bob", zrtp=zrtp)
+
+        def other(voice: SealedVoice) -> SealedVoice:
+            return replace(voice, zrtp_hashes=(f"1.10 {1:064x}",))
+
+        await (meet(alice, bob, to_caller=other) if caller else meet(alice, bob, to_callee=other))
+        for one, key in zip((alice, bob), keys("call"), strict=True):
+            one.voice.key(key)
+        await cross(alice, bob, 1.0)
+        deceived = alice if caller else bob
+        assert deceived.alarm_kinds == ["hello_hash_mismatch"]
+        assert deceived.broken == [NOT_SECURED]
+        assert not deceived.secured
+        if zrtp:
+            assert not deceived.phone.raw, "its phone did not hear it"
+        alice.close()
+        bob.close()
+
+    scenario()
 
 
 @in_virtual_time

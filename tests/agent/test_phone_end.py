@@ -9,13 +9,18 @@ from relay.agent.phone_leg import PhoneLeg
 from relay.core import SeededEntropy
 from relay.rtp import Datagram, Kind, RtpPacket
 from relay.sip.line_voice import LineVoice
+from relay.zrtp import AlarmKind
+from relay.zrtp.hello import hello_hash
 from relay.zrtp.messages import CONF2_ACK, HELLO_ACK, MessageType, build
 from relay.zrtp.packet import PacketWriter
 from tests.agent.virtual_time import LoopClock, in_virtual_time
 
 LINE = LineVoice(98, ((99, 48_000),))
 _WRITER = PacketWriter(7, SeededEntropy("writer"))
-HELLO = _WRITER.wrap(build(MessageType.HELLO, bytes(108)))
+_HELLO = build(MessageType.HELLO, b"1.10" + bytes(104))
+HELLO = _WRITER.wrap(_HELLO)
+OTHER_HELLO = _WRITER.wrap(build(MessageType.HELLO, b"1.10" + bytes(103) + b"?"))
+ANNOUNCED = (hello_hash(_HELLO),)
 ACK = _WRITER.wrap(HELLO_ACK)
 CONFIRM_2 = _WRITER.wrap(build(MessageType.CONFIRM_2, bytes(64)))
 DONE = _WRITER.wrap(CONF2_ACK)
@@ -38,7 +43,7 @@ class Bench:
             self.to_cells.append,
             LoopClock(),
             agreed=lambda: self.told.append("agreed"),
-            failed=lambda: self.told.append("failed"),
+            failed=lambda why: self.told.append(why.value),
         )
         self.end.peer = LINE
 
@@ -50,7 +55,7 @@ class Bench:
 
     def secure(self) -> None:
         """The two have keys: the last two messages passed."""
-        self.end.begin()
+        self.end.begin(ANNOUNCED)
         assert self.end.arrived(CONFIRM_2) == TAKEN
         self.cells(DONE)
         self.to_cells.clear()
@@ -60,7 +65,7 @@ class Bench:
 @in_virtual_time
 async def test_zrtp_alone_passes_until_the_two_have_keys() -> None:
     bench = Bench()
-    bench.end.begin()
+    bench.end.begin(ANNOUNCED)
     for payload_type in (98, 99):
         assert bench.end.arrived(rtp(payload_type)) == TAKEN
         assert not bench.cells(rtp(payload_type), Kind.VOICE)
@@ -81,7 +86,7 @@ async def test_zrtp_alone_passes_until_the_two_have_keys() -> None:
 async def test_what_the_other_end_forges_opens_no_phone_s_plain_voice() -> None:
     """It can send messages of any type; a phone that did not find them authentic confirms nothing, and talks on."""
     bench = Bench()
-    bench.end.begin()
+    bench.end.begin(ANNOUNCED)
     for message in (CONFIRM_2, DONE, CONFIRM_2, DONE):
         bench.cells(message)
         bench.cells(rtp(98), Kind.VOICE)
@@ -101,7 +106,7 @@ async def test_what_the_other_end_forges_opens_no_phone_s_plain_voice() -> None:
 @in_virtual_time
 async def test_voice_says_what_a_lost_conf2ack_would_have() -> None:
     bench = Bench()
-    bench.end.begin()
+    bench.end.begin(ANNOUNCED)
     bench.end.arrived(CONFIRM_2)
     assert not bench.told
     assert bench.cells(rtp(98), Kind.VOICE)
@@ -134,7 +139,7 @@ async def test_the_phone_s_last_hello_is_repeated_until_somebody_answers() -> No
     bench.end.arrived(HELLO)
     await asyncio.sleep(60.0)
     assert not bench.to_cells, "there are no cells yet"
-    bench.end.begin()
+    bench.end.begin(ANNOUNCED)
     await asyncio.sleep(1.0)
     assert bench.to_cells == [Datagram(Kind.ZRTP, HELLO)] * 6
     bench.cells(HELLO)
@@ -151,14 +156,44 @@ async def test_the_phone_s_last_hello_is_repeated_until_somebody_answers() -> No
 async def test_it_is_not_repeated_for_ever_and_in_the_end_the_call_is_given_up() -> None:
     bench = Bench()
     bench.end.arrived(HELLO)
-    bench.end.begin()
+    bench.end.begin(ANNOUNCED)
     await asyncio.sleep(AGREE_SECONDS - 1.0)
     assert len(bench.to_cells) <= HELLO_FOR / HELLO_EVERY + 1
     assert not bench.told
     await asyncio.sleep(2.0)
-    assert bench.told == ["failed"]
+    assert bench.told == [AlarmKind.DOWNGRADE.value]
     await asyncio.sleep(60.0)
-    assert bench.told == ["failed"]
+    assert bench.told == [AlarmKind.DOWNGRADE.value]
+    bench.end.close()
+
+
+@in_virtual_time
+async def test_another_hello_than_the_announced_one_reaches_no_phone_and_ends_it() -> None:
+    for announced in (ANNOUNCED, (f"1.10 {1:064x}", *ANNOUNCED)):
+        bench = Bench()
+        bench.end.begin(announced)
+        bench.cells(HELLO)
+        assert bench.to_phone == [HELLO]
+        for _ in range(2):
+            bench.cells(OTHER_HELLO)
+            bench.cells(ACK)
+        assert bench.to_phone == [HELLO]
+        assert bench.told == [AlarmKind.HELLO_HASH_MISMATCH.value]
+        assert bench.end.arrived(HELLO) == DROPPED, "nothing passes any more"
+    bench = Bench()
+    bench.end.begin(())
+    bench.cells(HELLO)
+    assert not bench.to_phone, "nor one that nothing announced"
+
+
+@in_virtual_time
+async def test_another_hello_after_the_keys_is_dropped_and_ends_nothing() -> None:
+    bench = Bench()
+    bench.secure()
+    bench.cells(OTHER_HELLO)
+    assert not bench.to_phone
+    assert bench.told == ["agreed"]
+    assert bench.cells(rtp(98), Kind.VOICE)
     bench.end.close()
 
 

@@ -26,6 +26,7 @@ ipv6_migration_done=1
 guess_hostname=0
 default_proxy=0
 media_encryption={encryption}
+media_encryption_mandatory={mandatory:d}
 [rtp]
 audio_rtp_port={rtp_port}
 [sound]
@@ -43,11 +44,31 @@ publish=0
 username={user}
 passwd={password}
 """
+_WITHOUT_OPUS = """\
+[audio_codec_0]
+mime=PCMU
+rate=8000
+channels=1
+enabled=1
+[audio_codec_1]
+mime=PCMA
+rate=8000
+channels=1
+enabled=1
+[audio_codec_2]
+mime=opus
+rate=48000
+channels=2
+enabled=0
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class LinphoneAccount:
-    """How it registers, at `server` ("host:port"), and from which ports it talks."""
+    """How it registers, at `server` ("host:port"), and from which ports it talks.
+
+    Without `opus` it has G.711 alone; with `mandatory` it has no call in the clear.
+    """
 
     user: str
     password: str
@@ -55,6 +76,8 @@ class LinphoneAccount:
     sip_port: int
     rtp_port: int
     encryption: str = "zrtp"
+    mandatory: bool = False
+    opus: bool = True
 
 
 def hears(ear: Sound, microphone: Path) -> float:
@@ -91,7 +114,9 @@ class Linphone:
                 sip_port=account.sip_port,
                 rtp_port=account.rtp_port,
                 encryption=account.encryption,
+                mandatory=account.mandatory,
             )
+            + ("" if account.opus else _WITHOUT_OPUS)
         )
 
     async def start(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.core import PeerError, SeededEntropy
 from relay.zrtp.errors import ErrorCode, ZrtpError
 from relay.zrtp.hash_chain import HashChain, PeerChain
-from relay.zrtp.hello import CLIENT, Hello, build_hello, fits_hash, hello_hash, read_hello_hash
+from relay.zrtp.hello import CLIENT, Hello, HelloHashes, build_hello, hello_hash, read_hello_hash
 from relay.zrtp.messages import MessageType, build, read
 from relay.zrtp.settings import EVERYTHING, Settings
 from relay.zrtp.suites import AuthTagType, CipherType, HashType, KeyAgreementType, Offer, SasType
@@ -105,11 +105,15 @@ def test_the_hash_for_sdp() -> None:
     message = build_hello(ALICE, EVERYTHING, HashChain(SeededEntropy("sdp")))
     value = hello_hash(message)
     assert value == "1.10 " + hashlib.sha256(message).hexdigest()
-    digits = read_hello_hash(value.upper())
-    assert digits is not None
-    assert fits_hash(Hello.read(message), digits)
     other = build_hello(ALICE, EVERYTHING, HashChain(SeededEntropy("other")))
-    assert not fits_hash(Hello.read(other), digits)
+    for values in ((value,), (value.upper(),), ("2.00 " + "0" * 64, hello_hash(b"\0" * 12 + b"1.10"), value)):
+        hashes = HelloHashes(values)
+        assert hashes
+        assert hashes.fit(message)
+        assert not hashes.fit(other)
+    nothing = HelloHashes(("2.00 " + "0" * 64,))
+    assert not nothing
+    assert not nothing.fit(message)
 
 
 def test_a_hash_for_another_version_is_none_of_ours() -> None:
