@@ -60,6 +60,7 @@ class Trunks:
         self._entropy = entropy
         self._host: SlotHost | None = None
         self._peers: dict[bytes, _Peer] = {}
+        """Whatever stands or is under way below is with one of these."""
         self._trunks: dict[bytes, Trunk] = {}
         self._calls: dict[bytes, TrunkCall] = {}
         """By the number that the answer begins with."""
@@ -73,11 +74,13 @@ class Trunks:
     # What the node asks.
 
     def aim(self, peers: Mapping[bytes, int]) -> None:
-        """Keep trunks with these reflectors, of so many slots; those with others end.  A number that changed holds from
-        the next time that the trunk opens."""
+        """Keep trunks with these reflectors, of so many slots; those with others end, and whatever was being opened to
+        or from there.  A number that changed holds from the next time that the trunk opens."""
         for identity in self._peers.keys() - peers.keys():
-            del self._peers[identity]
+            self._forget_call(identity)
+            self._forget_answers(identity)
             self._end(identity)
+            del self._peers[identity]
         for identity, slots in peers.items():
             self._peers.setdefault(identity, _Peer(slots)).slots = slots
 
@@ -239,10 +242,7 @@ class Trunks:
             self.counters.count("trunk_unproved")
             return
         self._close(answer)
-        if answer.peer in self._peers:
-            self._begin_trunk(answer.peer, answer.service, answer.chains, None, now)
-        else:
-            self._forwarding.remove(answer.service.number)
+        self._begin_trunk(answer.peer, answer.service, answer.chains, None, now)
 
     def _forget_answers(self, peer: bytes) -> None:
         for answer in [answer for answer in self._answers.values() if answer.peer == peer]:

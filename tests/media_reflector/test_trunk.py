@@ -13,6 +13,7 @@ from relay.media_reflector.forwarding import face
 from relay.media_reflector.forwarding.face import Forwarding, pack_address
 from relay.media_reflector.line import Line
 from relay.media_reflector.link import CellSender
+from relay.media_reflector.opening import OPENING_EXPIRY
 from relay.media_reflector.trunk import ANSWER_EVERY, TOLD_FOR
 from relay.media_reflector.trunk_slots import SILENT_AFTER
 from relay.rtp.cell import BODY_SIZE, LinkType
@@ -258,6 +259,25 @@ def test_a_trunk_that_is_no_longer_wanted_ends_at_both_ends(pair: Pair) -> None:
     pair.run(SILENT_AFTER + 0.5)
     assert pair.one.forwarding.lines == 1
     assert len(alice.refusals) == len(bob.refusals) == 1
+
+
+@pytest.mark.parametrize("removed", [1, 2])
+@pytest.mark.parametrize("after", [0.03, 0.08, 0.13])
+def test_nothing_that_was_being_opened_outlives_the_wish_for_a_trunk(removed: int, after: float) -> None:
+    """The first message, its answer or the proof is under way when one of the two operators removes the other."""
+    pair = Pair(delay=0.05)
+    site = pair.sites[removed - 1]
+    pair.begin()
+    pair.run(after)
+    site.trunks.aim({})
+    assert site.forwarding.lines == 0
+    pair.run(SILENT_AFTER + OPENING_EXPIRY)
+    for one in pair.sites:
+        assert one.trunks.told(pair.now) == []
+        assert one.forwarding.lines == 0
+    site.trunks.aim({pair.other(site).identity: 4})
+    site.trunks.know(pair.other(site).identity, pair.other(site).descriptor.static_key)
+    pair.open()
 
 
 # A far end that is up to something.
