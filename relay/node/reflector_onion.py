@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from relay.core import Clock, Entropy, TransportUnavailable, get_logger
+from relay.core import BayonneError, Clock, Entropy, TransportUnavailable, get_logger
 from relay.media_reflector import ONION_PORT, TicketServer
 from relay.node.reflector_state import ReflectorState
-from relay.tor import TorClient, TorSettings
+from relay.tor import OnionKey, TorClient, TorSettings
 
 RETRY_FIRST = 2.0
 RETRY_MOST = 60.0
@@ -47,6 +47,8 @@ class ReflectorOnion:
         self._clock = clock
         self._entropy = entropy
         self._reachable = reachable
+        self._key: OnionKey | None = None
+        """As it lies on disk; read and written once, so that coming back needs no disk."""
         self._tor: TorClient | None = None
 
     async def open(
@@ -60,18 +62,20 @@ class ReflectorOnion:
     async def run(self) -> None:
         """Keep the service up; `reachable` hears its name each time.
 
-        Raises `TransportUnavailable` when the first attempt fails; later ones are made again and again.
+        Raises `BayonneError` or `OSError` when the first attempt fails.  After that nothing about Tor does, be it its
+        password, its cookie or a full disk: lines do not need it, and it is tried again and again.
         """
         target = await self._listen()
         pause = RETRY_FIRST
         while True:
             try:
-                await self._serve(target)
+                why = await self._serve(target)
                 pause = RETRY_FIRST
-            except TransportUnavailable:
+            except (BayonneError, OSError) as error:
                 if not self.name:
                     raise
-            log.warning("tor is lost; lines go on, new tickets wait until it is back")
+                why = str(error) if isinstance(error, BayonneError) else error.strerror or "it broke off"
+            log.warning("tor is lost; lines go on, new tickets wait until it is back", why=why)
             await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * pause)
             pause = min(2 * pause, RETRY_MOST)
 
@@ -85,18 +89,20 @@ class ReflectorOnion:
             return await self._tickets.listen_unix(path)
         return await self._tickets.listen_loopback()
 
-    async def _serve(self, target: tuple[str, int] | Path) -> None:
-        """Publish, then wait until Tor is lost."""
+    async def _serve(self, target: tuple[str, int] | Path) -> str:
+        """Publish, then wait until Tor is lost; gives a plain sentence that says how."""
         tor = await TorClient.launch(self._settings, self._state.directory, self._clock)
         try:
-            service = await tor.publish(
-                self._state.onion_key(), {ONION_PORT: target}, proof_of_work=True, streams=_STREAMS
-            )
-            self._state.keep_onion_key(service.key)
+            if self._key is None:
+                self._key = self._state.onion_key()
+            service = await tor.publish(self._key, {ONION_PORT: target}, proof_of_work=True, streams=_STREAMS)
+            if service.key != self._key:
+                self._state.keep_onion_key(service.key)
+                self._key = service.key
             self.name = service.onion
             self._tor = tor
             self._reachable(service.onion)
-            await tor.wait_lost()
+            return await tor.wait_lost()
         finally:
             self._tor = None
             await tor.close()

@@ -39,9 +39,13 @@ class FakeTor:
     launches: int = 0
     closed: int = 0
     broken: bool = False
+    refuses: Exception | None = None
+    """What launching raises, as long as it is set."""
 
     async def launch(self, *_: object) -> "FakeTor":
         self.launches += 1
+        if self.refuses is not None:
+            raise self.refuses
         if self.broken:
             raise TransportUnavailable("Tor does not connect")
         return self

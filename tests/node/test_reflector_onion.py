@@ -1,18 +1,19 @@
 """The onion service comes and goes with Tor; what it serves, and its name, stay."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from relay.core import SeededEntropy, SystemClock, TransportUnavailable
+from relay.core import ConfigurationError, PeerError, SeededEntropy, SystemClock, TransportUnavailable
 from relay.media_reflector import TicketServer
 from relay.node import reflector_onion as module
 from relay.node.reflector_onion import ReflectorOnion
 from relay.node.reflector_state import ReflectorState
 from relay.tor import OnionKey, TorSettings
-from tests.node.fake_tor import ONION, FakeTor
+from tests.node.fake_tor import ONION, FakeTor, until
 
 
 @pytest.fixture
@@ -125,6 +126,51 @@ async def test_a_lost_tor_comes_back(tmp_path: Path, tor: FakeTor) -> None:
     tor.broken = False
     await running.wait_reachable()
     assert await ask(running.onion) == b"served"
+    await running.end()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        TransportUnavailable("Tor does not connect"),
+        ConfigurationError("Tor's control port refuses us; set tor.password or tor.cookie_file"),
+        PeerError("a control port that says nonsense"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+    ids=lambda refusal: type(refusal).__name__,
+)
+async def test_whatever_keeps_tor_from_coming_back_it_is_tried_again(
+    tmp_path: Path, tor: FakeTor, refusal: Exception
+) -> None:
+    running = Running(tmp_path, Answering())
+    await running.wait_reachable()
+    tor.refuses = refusal
+    tor.lost.set()
+    await until(lambda: tor.launches > 3 or running.task.done())
+    assert not running.task.done()
+    tor.refuses = None
+    await running.wait_reachable()
+    assert await ask(running.onion) == b"served"
+    await running.end()
+
+
+async def test_tor_comes_back_without_the_disk(tmp_path: Path, tor: FakeTor) -> None:
+    """A full one cannot be written, and the name is the one that it was."""
+    running = Running(tmp_path, Answering())
+    await running.wait_reachable()
+    (tmp_path / "onion.key").unlink()
+    tor.lost.set()
+    assert await running.wait_reachable() == ONION
+    assert not (tmp_path / "onion.key").exists()
+    await running.end()
+
+
+@pytest.mark.parametrize("refusal", [ConfigurationError("no such cookie"), OSError(errno.EIO, "broken")])
+async def test_what_is_wrong_at_the_start_is_said(tmp_path: Path, tor: FakeTor, refusal: Exception) -> None:
+    tor.refuses = refusal
+    running = Running(tmp_path, Answering())
+    with pytest.raises(type(refusal)):
+        await running.task
     await running.end()
 
 
