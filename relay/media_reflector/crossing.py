@@ -54,7 +54,8 @@ class Crossings:
         self, forwarding: Forwarding, entropy: Entropy, counters: Counters, trunks: TrunkSwitch | None
     ) -> None:
         self.draining = False
-        """New codes are refused; one that another line waits under already is a call that is being made."""
+        """New codes are refused.  One that another line waits under already is a call that is being made, and one that
+        a line says which came back to its call is how that goes on."""
         self._forwarding = forwarding
         self._entropy = entropy
         self._counters = counters
@@ -97,7 +98,7 @@ class Crossings:
         """JOIN, which is repeated until it is answered."""
         if self._exchange.code_of(line) not in (None, code):
             self.leave(line)
-        if self.draining and not self._exchange.knows(code):
+        if self.draining and not (self._exchange.knows(code) or self._came_back(line)):
             self._refuse(line, code)
             return Outcome.REFUSED
         before = len(self)
@@ -111,6 +112,10 @@ class Crossings:
                 self._say_crossed(other, line, code, now)
             self._say_crossed(line, other, code, now)
         return outcome
+
+    def _came_back(self, line: Line) -> bool:
+        """Whether it takes the place of a line that is in a call."""
+        return line.predecessor is not None and not self.is_free(line.predecessor)
 
     def _cross(self, line: Line, other: Line, now: float) -> None:
         if not (line.trunk or other.trunk):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from relay.core import Counters, Entropy
 from relay.media_reflector.control import Control, Operation
-from relay.media_reflector.line import Line
+from relay.media_reflector.line import NEVER, Line
 from relay.media_reflector.office import TicketOffice
 from relay.media_reflector.succession import Succession
 from relay.media_reflector.tickets import Ticket
@@ -29,9 +29,9 @@ REPEAT = (1200.0, 1800.0)
 HAND_OUTS_AT_ONCE = 64
 DRAININGS_AT_ONCE = 200
 """Lines that are served in one call of `watch`; the others with the next ones."""
-DRAINING_ROUNDS = 2
+DRAINING_TIMES = 2
 DRAINING_PAUSE = 3.0
-"""How often a line is told, because a cell may be lost, and seconds between two rounds."""
+"""How often a line is told, because a cell may be lost, and seconds in between."""
 
 EVENTS = ("resumptions_sent", "backups_sent")
 
@@ -69,15 +69,15 @@ class HandOuts:
         self._due: dict[int, dict[Line, None]] = {}
         self._looked_at = -1
         """The latest second all of whose lines were served."""
-        self._to_tell: deque[Line] = deque()
-        self._told: list[Line] = []
-        """Those of this round, for the next one at `_next_round`."""
-        self._rounds_left = 0
-        self._next_round = 0.0
+        self._draining = False
+        self._to_tell: deque[tuple[float, int, Line]] = deque()
+        """(when, how often, which line), soonest first."""
 
     def opened(self, line: Line, now: float) -> None:
         """Serve this line from now on."""
         self._schedule(line, now, FIRST if line.predecessor is None else RESUMED)
+        if self._draining:
+            self._to_tell.append((now + DRAINING_PAUSE, DRAINING_TIMES, line))
 
     def closed(self, line: Line) -> None:
         """No longer."""
@@ -88,18 +88,17 @@ class HandOuts:
                 del self._due[line.due]
 
     def tell_draining(self, lines: Iterable[Line]) -> None:
-        """Say DRAINING to all of them, a few at a time."""
-        self._to_tell = deque(lines)
-        self._told = []
-        self._rounds_left = DRAINING_ROUNDS
+        """Say DRAINING to all of them, a few at a time, and to those that come back from now on."""
+        self._draining = True
+        self._to_tell = deque((NEVER, DRAINING_TIMES, line) for line in lines)
 
     def stop_telling(self) -> None:
-        self._rounds_left = 0
+        self._draining = False
+        self._to_tell.clear()
 
     def watch(self, now: float, alive: Callable[[Line], bool]) -> None:
         """Serve who is due.  `alive` says whether a line is still there."""
-        if self._rounds_left:
-            self._tell(now, alive)
+        self._tell(now, alive)
         second = int(now)
         if self._looked_at < 0:
             self._looked_at = second - 1
@@ -143,19 +142,14 @@ class HandOuts:
         self._due.setdefault(line.due, {})[line] = None
 
     def _tell(self, now: float, alive: Callable[[Line], bool]) -> None:
-        if not self._to_tell:
-            if now < self._next_round:
+        for _ in range(DRAININGS_AT_ONCE):
+            if not self._to_tell or now < self._to_tell[0][0]:
                 return
-            self._to_tell.extend(self._told)
-            self._told = []
-        for _ in range(min(DRAININGS_AT_ONCE, len(self._to_tell))):
-            line = self._to_tell.popleft()
+            _, times, line = self._to_tell.popleft()
             if alive(line):
                 self._say(line, Control(Operation.DRAINING))
-                self._told.append(line)
-        if not self._to_tell:
-            self._rounds_left -= 1
-            self._next_round = now + DRAINING_PAUSE
+                if times > 1:
+                    self._to_tell.append((now + DRAINING_PAUSE, times - 1, line))
 
 
 def _backup(source: BackupSource, ticket: Ticket, now: float) -> Control:

@@ -33,6 +33,9 @@ tick until the answer is there, and that takes as long as the way does."""
 GUEST_SHARE = 2
 """One part in so many of the capacity is for the lines of one peer's backup tickets, of which that peer alone decides
 how many it makes."""
+RETURN_SHARE = 4
+"""A full reflector takes lines that come back beyond its capacity, one part in so many of it at a time: until they have
+stood for `succession.OVERLAP`, the lines whose place they take stand too."""
 
 HANDSHAKES_AT_EASE = 200
 EASE_SECONDS = 0.1
@@ -42,6 +45,7 @@ DROPS = (
     "handshake_refused",
     "no_ticket",
     "already_succeeded",
+    "draining",
     "no_capacity",
     "no_share",
     "ssrc_taken",
@@ -76,7 +80,8 @@ class Opening:
 
 
 class Openings:
-    """All lines that are opening.  `capacity` bounds them together with the open ones, which the caller counts."""
+    """All lines that are opening.  `capacity` bounds them together with the open ones, which the caller counts; lines
+    that come back may exceed it by a part (`RETURN_SHARE`)."""
 
     def __init__(
         self,
@@ -90,6 +95,8 @@ class Openings:
         capacity: int,
     ) -> None:
         self.capacity = capacity
+        self.draining = False
+        """Lines that come back are taken all the same: their calls are to be finished."""
         self._static = static
         self._office = office
         self._succession = succession
@@ -129,17 +136,25 @@ class Openings:
             self._counters.count("handshake_refused")
         elif not self._succession.may_open(ticket.id):
             self._counters.count("already_succeeded")
-        elif lines + len(self) >= self.capacity:
-            self._counters.count("no_capacity")
-        elif ticket.kind is TicketKind.BACKUP and not self._has_share(ticket.peer):
-            self._counters.count("no_share")
+        elif refusal := self._no_place(ticket, lines):
+            self._counters.count(refusal)
         elif self._loaded(now) and not self._jar.good(message, source, now):
             self._ask_for_cookie(ticket, source, now)
         else:
             self._open(datagram, message, ticket, source, now)
 
-    def _has_share(self, peer: bytes) -> bool:
-        return self._guests[peer] * GUEST_SHARE < self.capacity
+    def _no_place(self, ticket: Ticket, lines: int) -> str:
+        """Why there is no place for a line with that ticket, as it is counted; empty where there is one."""
+        full = lines + len(self) >= self.capacity
+        if self._succession.replaces(ticket.id):
+            most = self._succession.doubled * RETURN_SHARE >= self.capacity
+            return "no_capacity" if full and most else ""
+        if self.draining:
+            return "draining"
+        if full:
+            return "no_capacity"
+        guest = ticket.kind is TicketKind.BACKUP
+        return "no_share" if guest and self._guests[ticket.peer] * GUEST_SHARE >= self.capacity else ""
 
     def _loaded(self, now: float) -> bool:
         exchanges = self._exchanges

@@ -46,7 +46,6 @@ _TURNS = 5
 _OWN_DROPS = (
     *opening.DROPS,
     *roaming.DROPS,
-    "draining",
     "already_waiting",
     "unknown_control",
     "overburdened",
@@ -110,7 +109,8 @@ class Reflector:
 
     @property
     def capacity(self) -> int:
-        """Lines that may be open or opening; fewer than there are now refuses new ones."""
+        """Lines that may be open or opening, besides those that come back; fewer than there are now refuses new
+        ones."""
         return self._openings.capacity
 
     @capacity.setter
@@ -139,14 +139,18 @@ class Reflector:
         return {**self._forwarding.counters(), **self.counters.snapshot()}
 
     def drain(self) -> None:
-        """No new lines, tickets or calls from now on; every line is told, over the next seconds."""
+        """No new lines, tickets or calls from now on; every line is told, over the next seconds.
+
+        What is there is finished: a line that is lost comes back with the ticket it was handed, and goes on with its
+        call.
+        """
         if not self.draining:
-            self._crossings.draining = self._office.draining = True
+            self._crossings.draining = self._office.draining = self._openings.draining = True
             self._hand_outs.tell_draining(line for line in self._lines.values() if not line.trunk)
 
     def resume(self) -> None:
         """As before `drain`."""
-        self._crossings.draining = self._office.draining = False
+        self._crossings.draining = self._office.draining = self._openings.draining = False
         self._hand_outs.stop_telling()
 
     @property
@@ -212,10 +216,7 @@ class Reflector:
             return
         match upcall:
             case Stranger(datagram, source):
-                if self.draining:
-                    self.counters.count("draining")
-                else:
-                    self._openings.knock(datagram, source, self._open, now)
+                self._openings.knock(datagram, source, self._open, now)
             case ControlReceived(number, body):
                 line = self._lines.get(number)
                 if line is not None:

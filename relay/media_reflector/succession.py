@@ -28,6 +28,12 @@ class Succession:
         self._holders: dict[bytes, Line] = {}
         self._ending: deque[tuple[float, Line, Line]] = deque()
         """(when, a line, its successor), soonest first."""
+        self._doubled = 0
+
+    @property
+    def doubled(self) -> int:
+        """How many lines stand for the time being beside one that takes their place, open or opening."""
+        return self._doubled
 
     def handed(self, line: Line, number: bytes) -> None:
         """`line` was handed the resumption ticket of that number, perhaps not for the first time."""
@@ -43,12 +49,17 @@ class Succession:
         holder = self._holders.get(number)
         return holder is None or holder.successor is None
 
+    def replaces(self, number: bytes) -> bool:
+        """Whether that ticket is a standing line's: what it opens adds none for good."""
+        return number in self._holders
+
     def opening(self, line: Line, number: bytes) -> None:
         """`line` is being opened with that ticket, which is used up with it."""
         holder = self._holders.pop(number, None)
         if holder is not None:
             holder.resumptions.remove(number)
             line.predecessor, holder.successor = holder, line
+            self._doubled += 1
             # What was handed there for the backup is handed here again: coming back is not the way to more of it.
             line.spare, line.peer = holder.spare, holder.peer
 
@@ -63,8 +74,10 @@ class Succession:
             self._void(line.resumptions.pop())
         if line.predecessor is not None:
             line.predecessor.successor = None
+            self._doubled -= 1
         if line.successor is not None:
             line.successor.predecessor = None
+            self._doubled -= 1
         line.predecessor = line.successor = None
 
     def due(self, now: float) -> Iterator[Line]:

@@ -4,9 +4,11 @@ from typing import Any
 
 from relay.media_reflector import Ticket
 from relay.media_reflector.control import Control, Operation
-from relay.media_reflector.handouts import RESUMED
+from relay.media_reflector.handouts import DRAINING_PAUSE, RESUMED
+from relay.media_reflector.opening import OPENING_EXPIRY, RETURN_SHARE
 from relay.media_reflector.resumption import BackupMint
 from relay.media_reflector.succession import OUT_AT_ONCE, OVERLAP
+from tests.media_reflector.conftest import CODE
 
 World = Any
 Agent = Any
@@ -14,6 +16,8 @@ HANDED = 5.0
 """Seconds in which a fresh line got its first ticket."""
 PEER = b"p" * 32
 KEY = bytes(range(32))
+AGAIN = b"where they meet."
+"""A join code for the place at which the two lines of a call come back."""
 
 
 def _alice(world: World) -> tuple[Agent, Ticket]:
@@ -133,6 +137,96 @@ def test_after_a_restart_there_is_nobody_to_take_the_place_of(world: World) -> N
     assert again.line.opened
     assert not again.line.lost
     assert again.line.resumption is not None, "and tickets come as soon as on any line"
+
+
+# A reflector that is full, or drains.
+
+
+def _come_back(world: World, agents: list[Agent], code: bytes | None = None) -> list[Agent]:
+    """The ways of these agents are dead, and each opens another line with the ticket it was handed."""
+    for agent in agents:
+        agent.silent = True
+    return [
+        world.agent(f"{agent.name} again", slot=agent.slot + 1, ticket=agent.line.resumption, code=code)
+        for agent in agents
+    ]
+
+
+def test_at_a_full_reflector_lost_lines_come_back_and_nothing_else(make_world: type) -> None:
+    world: World = make_world(capacity=2)
+    lost = list(world.crossed_pair())
+    world.run(HANDED)
+    ticket = world.ticket()
+    back = _come_back(world, lost[:1])
+    world.run(0.5)
+    assert back[0].line.opened
+    new = world.agent("new", slot=15, ticket=ticket)
+    world.run(OVERLAP + 1.0)
+    assert not new.line.opened
+    assert world.count("no_capacity") > 0
+    assert world.reflector.occupancy.lines == 2
+    assert world.reflector._succession.doubled == 0
+
+
+def test_lines_that_come_back_exceed_the_capacity_by_a_part_of_it(make_world: type) -> None:
+    """Else all of them at once, after an outage of the reflector's own, would be twice what the machine carries."""
+    capacity = 2 * RETURN_SHARE
+    world: World = make_world(capacity=capacity)
+    lost = [world.agent(f"agent {number}", slot=number) for number in range(capacity)]
+    world.run(HANDED)
+    back = _come_back(world, lost)
+    world.run(1.0)
+    assert sum(agent.line.opened for agent in back) == 2
+    assert world.reflector._succession.doubled == 2
+    world.run(OVERLAP)
+    assert sum(agent.line.opened for agent in back) > 2, (
+        "the next ones, when the first have taken their places"
+    )
+    assert world.reflector.occupancy.lines <= capacity + 2
+
+
+def test_a_line_that_opens_in_vain_gives_its_place_back(make_world: type) -> None:
+    world: World = make_world(capacity=1)
+    alice, ticket = _alice(world)
+    world.receive(world.client(ticket).next_cell(world.now), "from nowhere")
+    assert world.reflector._succession.doubled == 1
+    world.run(OPENING_EXPIRY + 0.5)
+    assert world.reflector._succession.doubled == 0
+    assert not alice.line.lost
+
+
+def test_while_it_drains_lost_lines_come_back_and_go_on_with_their_call(world: World) -> None:
+    lost = list(world.crossed_pair())
+    idle = world.agent("idle", slot=17)
+    world.run(HANDED)
+    ticket = world.ticket()
+    world.reflector.drain()
+    world.run(0.5)
+    back = _come_back(world, lost, AGAIN)
+    (late,) = _come_back(world, [idle], b"a new call's 16.")
+    new = world.agent("new", slot=15, ticket=ticket)
+    world.run(1.0)
+    assert all(agent.line.crossed for agent in back), "under the code of the place, which nobody waited under"
+    assert late.line.opened
+    assert not late.line.crossed
+    assert world.count("joins_refused") == 1, "who was in no call begins none"
+    assert not new.line.opened
+    assert world.count("draining") > 0
+    world.run(OVERLAP + DRAINING_PAUSE)
+    assert all(agent.line.draining for agent in (*back, late)), "they are told as the others were"
+    assert all(agent.line.crossed for agent in back)
+    assert not world.reflector.drained
+
+
+def test_an_answer_that_was_lost_when_a_drain_began_is_given_again(world: World) -> None:
+    alice = world.agent("alice", code=CODE)
+    world.loses = lambda cell, to_reflector: not to_reflector
+    world.run(0.1)
+    assert world.reflector.occupancy.opening == 1
+    world.reflector.drain()
+    world.loses = lambda cell, to_reflector: False
+    world.run(0.5)
+    assert alice.line.opened
 
 
 # The lines of a peer's backup tickets.
