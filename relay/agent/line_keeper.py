@@ -18,7 +18,9 @@ from relay.agent.surroundings import Surroundings
 from relay.chaff import Pace
 from relay.core import BayonneError
 from relay.media_reflector import (
+    BackupReceived,
     BodyReceived,
+    Draining,
     JoinRefused,
     LineClient,
     LineCrossed,
@@ -27,6 +29,7 @@ from relay.media_reflector import (
     LineLost,
     LineOpened,
     LossCause,
+    ResumptionReceived,
     TicketKind,
 )
 from relay.rtp.cell import TICK
@@ -273,8 +276,11 @@ class LineKeeper:
                 self._lost(number, reason, cause)
             case JoinRefused(reason):
                 self._refused(number, reason)
-            case _:
+            case Draining() | ResumptionReceived() | BackupReceived():
+                # The client keeps the tickets.  That its reflector drains makes no line move (ADR 6).
                 return
+            case _:
+                assert_never(event)
         self._stirred.set()
 
     def _refused(self, number: int, reason: str) -> None:

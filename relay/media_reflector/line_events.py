@@ -51,7 +51,11 @@ class BackupReceived:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """The reflector ends when its calls have ended; it takes no new ones."""
+    """The reflector ends when its calls have ended; it takes no new ones.
+
+    It says so on each line, and could say it on one alone: who does anything because of it that others can see, lets it
+    mark a line.  It is a reason to give when the line is lost (`LossCause.ENDED`).
+    """
 
 
 class LossCause(StrEnum):

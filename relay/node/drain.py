@@ -21,8 +21,8 @@ CALLS_ROUNDED = 10
 END_SOONEST = 20.0
 END_LATEST = 60.0
 """Seconds between the last call's end and ours, drawn at random.  All lines end with us, at one moment that the network
-sees, and it must not be that of a hang-up.  The shortest lets every line hear that it should move, and move.  What is
-told of the calls is as old as that: a figure that fell at once would tell when somebody hung up."""
+sees, and it must not be that of a hang-up; they go on as those of a reflector that died, and none moves before (ADR 6).
+What is told of the calls is as old as that: a figure that fell at once would tell when somebody hung up."""
 
 _LOOK_EVERY = 0.25
 _TELL_EVERY = 1.0

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from relay.agent.at_hand import DESCRIPTOR_AGE, SHUT_AGE, TICKETS_AHEAD, AtHand
+from relay.agent.at_hand import DESCRIPTOR_AGE, SHUT_AGE, TICKET_MARGIN, TICKETS_AHEAD, AtHand
 from relay.core import PeerError, SeededEntropy, TransportUnavailable
+from relay.media_reflector import ComeAgainLater
+from relay.media_reflector.tickets import LIFETIME
 from tests.agent.ticket_services import CLOCK, Dialer, Service
 from tests.agent.virtual_time import in_virtual_time
 
@@ -85,6 +87,24 @@ async def test_a_waiting_ticket_is_not_used_at_one_that_is_drained() -> None:
     await asyncio.sleep(DESCRIPTOR_AGE + 1)
     await bench.refresh()
     assert not bench.hand.ready
+
+
+@in_virtual_time
+async def test_nothing_opens_at_one_that_drains_once_its_tickets_ran_out() -> None:
+    """Whatever is known of it: its descriptor is six hours old before it is asked for again."""
+    bench = Bench()
+    await bench.refresh()
+    bench.service.says = {"draining": True}
+    bench.service.office.draining = True
+    await asyncio.sleep(LIFETIME - TICKET_MARGIN)
+    for _ in range(3):
+        with pytest.raises(ComeAgainLater):
+            await bench.refresh()
+        assert not bench.hand.ready
+        with pytest.raises(TransportUnavailable):
+            bench.hand.take()
+        await asyncio.sleep(120.0)
+    assert bench.service.descriptors == 1
 
 
 @pytest.mark.parametrize(("versions", "without"), [((4,), False), ((6,), True), ((4, 6), False)])

@@ -105,6 +105,33 @@ async def test_a_call_goes_on_at_the_backup_when_its_reflector_dies(tmp_path: Pa
 
 
 @in_virtual_time
+async def test_a_reflector_that_drains_is_not_left_before_it_falls_silent(tmp_path: Path) -> None:
+    """All of its lines move when it ends, as when it dies; before that nobody does anything because of its word."""
+    async with open_world(tmp_path) as world:
+        backup = world.add_backup()
+        calls = await talk_long(world)
+        old = list(world.lines)
+        told = [len(person.told) for person in world.people.values()]
+        asked = [list(person.pool.taken) for person in world.people.values()]
+        world.site.reflector.drain()
+        await asyncio.sleep(120.0)
+        assert all(line.client.draining for line in old)
+        assert world.lines == old
+        assert [len(person.told) for person in world.people.values()] == told
+        assert [person.pool.taken for person in world.people.values()] == asked
+        assert backup.reflector.counts()["handshakes"] == 0
+        await hear(world, calls, 1)
+        ended = world.clock.monotonic()
+        world.site.gone = True
+        for person in world.people.values():
+            assert (await person.wait("heard-again")).at - ended < MOVED
+        assert crossed(backup) == 1
+        await asyncio.sleep(SETTLED)
+        await hear(world, calls, 2)
+        await end(world, calls)
+
+
+@in_virtual_time
 async def test_the_two_ends_move_at_times_of_their_own_and_the_old_lines_keep_their_pace(
     tmp_path: Path,
 ) -> None:
