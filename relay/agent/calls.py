@@ -10,6 +10,7 @@ from relay.agent.call_runner import CallRunner
 from relay.agent.contact_file import Contact, Whereabouts
 from relay.agent.contacts import ContactBook
 from relay.agent.delivery import Target
+from relay.agent.dialled import NO_SUCH_ACCOUNT, find_dialled, is_foreign
 from relay.agent.meeting import NOTHING_IN_COMMON
 from relay.agent.missed_calls import MissedCalls
 from relay.agent.permissions import may_ring
@@ -51,6 +52,7 @@ HEAD_START = 2.0
 """Seconds by which the callee's phone stops ringing before the caller gives up, so that no answer comes too late."""
 BOUND_SECONDS = 10.0
 """How long a ring waits for our own flow: without it no answer could come."""
+NOT_FOUND = 404
 NOBODY_THERE = 480
 DOUBTED = 403
 _ONION = re.compile(r"[a-z2-7]{56}")
@@ -92,7 +94,7 @@ class Calls:
         now = self._now()
         match event:
             case IncomingInvite(phone, dialled, offer):
-                self._dial(phone, _name(dialled), offer)
+                self._dial(phone, dialled, offer)
             case Ringing(phone) if (runner := self._of(phone)) is not None:
                 runner.call.phone_rings()
                 runner.pump()
@@ -109,11 +111,13 @@ class Calls:
             case _:
                 pass
 
-    def _dial(self, phone: PhoneCall, name: str, offer: SessionDescription) -> None:
+    def _dial(self, phone: PhoneCall, dialled: SipUri, offer: SessionDescription) -> None:
         now = self._now()
-        contact = self._book.find(name)
+        contact = find_dialled(self._book, dialled, self._around.identity.public_key)
         if contact is None:
-            phone.refuse(404, "Not a contact", now=now)
+            if is_foreign(dialled):
+                self._around.report("failed", status=NOT_FOUND, reason=NO_SUCH_ACCOUNT)
+            phone.refuse(NOT_FOUND, "Not a contact", now=now)
             return
         if why := self._usable():
             self._around.report("failed", status=503, reason=why)
@@ -376,11 +380,3 @@ class Calls:
 
     def _wall(self) -> float:
         return self._around.clock.wall()
-
-
-def _name(dialled: SipUri) -> str:
-    """What was dialled, with the escapes of URIs undone: names need not be ASCII."""
-    try:
-        return dialled.user_text
-    except PeerError:
-        return ""

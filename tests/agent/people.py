@@ -272,9 +272,11 @@ class Person:
     def offer(self) -> SessionDescription:
         return neutral_offer(address="127.0.0.1", port=self.microphone.port, session_id=7)
 
-    def dial(self, name: str, offer: SessionDescription | None = None) -> ScriptedCall:
+    def dial(
+        self, name: str, offer: SessionDescription | None = None, *, host: str = "127.0.0.1"
+    ) -> ScriptedCall:
         call = ScriptedCall()
-        dialled = SipUri.parse(f"sip:{name}@127.0.0.1")
+        dialled = SipUri.parse(f"sip:{name}@{host}")
         self.agent._phone_event(IncomingInvite(call.as_call, dialled, offer or self.offer()))
         return call
 

@@ -1,0 +1,112 @@
+"""Whom a dialled URI means: what stands before a foreign host is no petname."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from relay.agent.dialled import NO_SUCH_ACCOUNT, is_foreign
+from relay.core import SystemEntropy
+from relay.identity import Identity
+from relay.sip.uri import SipUri
+from tests.agent.people import Person, open_world
+from tests.agent.virtual_time import in_virtual_time
+
+ACCOUNT = "al.ice@example.org"
+
+
+def call_bob_by(person: Person, account: str) -> None:
+    """A contact called bob that was found at a domain."""
+    contacts = person.book._book.contacts
+    bob = person.contact("bob")
+    contacts[contacts.index(bob)] = msgspec.structs.replace(bob, account=account)
+
+
+HERE = ["127.0.0.1", "127.0.0.1:5060", "127.8.9.10", "[::1]", "localhost", "LOCALHOST.", "www.bayonne.alt"]
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_at_the_agent_itself_a_name_is_a_petname(tmp_path: Path, host: str) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        async with open_world(tmp_path) as world:
+            call = world.alice.dial("bob", host=host)
+            await world.alice.wait("ring-sent")
+            assert call.said == [("progress", 180)]
+
+    scenario()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "elsewhere.example",
+        "example.org.evil.example",
+        "localhost.example",
+        "bayonne.alt.example",
+        "xbayonne.alt",
+        "192.0.2.7",
+        "[2001:db8::7]",
+        "laptop",
+        f"{'b' * 56}.onion",
+    ],
+)
+@pytest.mark.parametrize("account", ["", "bob@example.org"])
+def test_a_foreign_host_never_rings_who_is_called_so_here(tmp_path: Path, host: str, account: str) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        async with open_world(tmp_path) as world:
+            call_bob_by(world.alice, account)
+            before = list(world.alice.sent)
+            call = world.alice.dial("bob", host=host)
+            assert call.said == [("refuse", 404)]
+            assert (world.alice.sent, world.alice.agent._tasks) == (before, set())
+            (failed,) = world.alice.events("failed")
+            assert failed.fields == {"status": 404, "reason": NO_SUCH_ACCOUNT}
+            assert "contact add" in NO_SUCH_ACCOUNT
+
+    scenario()
+
+
+@pytest.mark.parametrize(
+    ("user", "host"),
+    [("al.ice", "example.org"), ("AL.ICE", "Example.Org."), ("al%2Eice", "example.org:5070")],
+)
+def test_an_account_rings_the_contact_that_was_found_there_whatever_its_name(
+    tmp_path: Path, user: str, host: str
+) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        async with open_world(tmp_path) as world:
+            call_bob_by(world.alice, ACCOUNT)
+            call = world.alice.dial(user, host=host)
+            assert (await world.alice.wait("ring-sent")).fields["contact"] == "bob"
+            assert call.said == [("progress", 180)]
+
+    scenario()
+
+
+@in_virtual_time
+async def test_an_address_rings_whose_it_is(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        call = world.alice.dial("somebody", host=f"{world.bob.address}.bayonne.alt")
+        await world.alice.wait("ring-sent")
+        assert call.said == [("progress", 180)]
+
+
+@in_virtual_time
+async def test_another_s_address_never_rings_who_is_called_so_here(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        stranger = Identity.generate(SystemEntropy()).address
+        for address in (stranger, "b" * 56, world.bob.address[:-1] + "7"):
+            call = world.alice.dial("bob", host=f"{address}.bayonne.alt")
+            assert call.said == [("refuse", 404)]
+        # One's own address is where one's phone may be registered.
+        call = world.alice.dial("bob", host=f"{world.alice.address}.bayonne.alt")
+        await world.alice.wait("ring-sent")
+        assert call.said == [("progress", 180)]
+
+
+@pytest.mark.parametrize("uri", ["sip:bob@127.0.0.1", "sip:x@bayonne.alt", "sip:127.0.0.1"])
+def test_what_is_ours_is_not_foreign(uri: str) -> None:
+    assert not is_foreign(SipUri.parse(uri))
