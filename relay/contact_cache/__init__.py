@@ -2,13 +2,13 @@
 
 DESIGN.md section 5: one contact point keeps them in SQLite; the same tables serve in PostgreSQL. Must never
 learn whose a record is: rows hold what the sealed record shows on its outside, and no address or time of
-arrival.
+arrival. Of other contact points, which nobody asked for, it is counted how much is here.
 """
 
 from relay.contact_cache.asks import Ask, AskDigests, AskPeers, AskSummary, AskWanted
 from relay.contact_cache.entry import Entry, Outcome, Row, Summary
 from relay.contact_cache.host_cache import ROUND, VISITORS, HostCache, PlannedPull, PullOutcome
-from relay.contact_cache.pull_budget import Allowances, PullBudget
+from relay.contact_cache.pull_budget import PullBudget
 from relay.contact_cache.search import Found, Listing, ListingIndex
 from relay.contact_cache.storage import SqlEntryStore
 from relay.contact_cache.synchronisation import PULL_COUNTS, Declined, Puller
@@ -17,7 +17,6 @@ __all__ = [
     "PULL_COUNTS",
     "ROUND",
     "VISITORS",
-    "Allowances",
     "Ask",
     "AskDigests",
     "AskPeers",

@@ -1,18 +1,15 @@
-"""What one pull from a peer may cost, how much peers may bring in a day, and which parts of a set to ask about.
+"""What one pull from a peer may cost, how much peers may bring, and which parts of a set to ask about.
 
-A peer's entries carry no proof of work, so what protects the store from peers that make entries up is how many it takes
-of them: from seeds as many as there is room for, from a learned peer a quarter of a kind's room in a day, from all
-learned peers together half of it.
+A peer's entries carry no proof of work, so what protects the store from peers that make entries up is how many it holds
+of theirs: of seeds as many as there is room for, of a learned peer a quarter of a kind's room, of all learned peers
+together half of it.  That is no matter of days: a place is free again when what took it has expired.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 from relay.contact_cache.digests import CHILD_BITS, CHILDREN
-
-DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,8 @@ class PullBudget:
     """Summaries of one answer."""
     wanted: int = 64
     """Entries of one wish."""
+    renewed: int = 16_384
+    """Entries of each kind that only replace others: 64 MiB, where a peer renews what it made up without end."""
 
     def summaries_for(self, held: int) -> int:
         """Pages of summaries of one kind that may be asked for where `held` entries of that kind are held."""
@@ -46,37 +45,12 @@ class PullBudget:
         return 1 + sum(1 + self.summaries_for(count) + self.vain for count in held)
 
 
-@dataclass(slots=True)
-class Allowances:
-    """Entries that learned peers brought today; `room` is how many of each kind are held at most."""
+def places_left(room: int, brought: int, by_all: int) -> int:
+    """How many more keys a learned peer may bring of a kind of which `room` are held at most.
 
-    room: Mapping[int, int]
-    brought: Counter[tuple[int, str]] = field(default_factory=Counter)
-    """By kind and peer; all learned peers together are the peer of no name."""
-    _day: int = -1
-
-    def left(self, onion: str, *, seed: bool, now: float) -> dict[int, int]:
-        """How many of each kind this peer may bring now (Unix time)."""
-        self._turn(now)
-        return {kind: room if seed else self._left(kind, room, onion) for kind, room in self.room.items()}
-
-    def note(self, onion: str, pulled: Mapping[int, int], *, seed: bool, now: float) -> None:
-        """Remember how many of each kind this peer brought."""
-        self._turn(now)
-        if seed:
-            return
-        for kind, count in pulled.items():
-            self.brought[kind, onion] += count
-            self.brought[kind, ""] += count
-
-    def _left(self, kind: int, room: int, onion: str) -> int:
-        alone, together = room // 4 - self.brought[kind, onion], room // 2 - self.brought[kind, ""]
-        return max(0, min(alone, together))
-
-    def _turn(self, now: float) -> None:
-        if self._day != (day := int(now // DAY)):
-            self._day = day
-            self.brought.clear()
+    `brought`: what it brought that is here yet; `by_all`: what all learned peers brought that is.
+    """
+    return max(0, min(room // 4 - brought, room // 2 - by_all))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Column, Connection, Integer, Select, bindparam, select
 
+from relay.contact_cache import brought
 from relay.contact_cache.database import Database, open_database
 from relay.contact_cache.entry import Entry, Outcome, Row, Summary
 from relay.contact_cache.statements import Change, every_version
@@ -86,6 +87,33 @@ class SqlEntryStore:
         for start in range(0, len(entries), MOST_IN_BATCH):
             outcomes += await self._writer.put(entries[start : start + MOST_IN_BATCH])
         return outcomes
+
+    async def places(self, kind: int, room: int, learned: str, before: float) -> int:
+        """How many keys that are not here yet may be brought of a kind of which `room` are held at most.
+
+        `learned` is the onion name of a learned peer, "" for a seed; `before` is as for `expire`.
+        """
+        free = max(0, room - self._tally(kind).total)
+        if not learned:
+            return free
+        peer = brought.peer_of(learned)
+        return await self._database.read(
+            lambda connection: min(free, brought.places(connection, peer, kind, room, before))
+        )
+
+    async def admit(self, entries: Sequence[Entry], room: int, learned: str, before: float) -> list[bool]:
+        """Which of these entries of one kind, of different keys, a peer may have stored; their places are taken.
+
+        The arguments are those of `places`.  One call at a time, until what it admitted is stored: what is counted here
+        are entries that are stored.
+        """
+        free = room - self._tally(entries[0].kind).total
+        if not learned and free >= len(entries):
+            return [True] * len(entries)
+        peer = brought.peer_of(learned) if learned else None
+        return await self._database.write(
+            lambda connection: brought.admit(connection, peer, entries, room, free, before)
+        )
 
     async def expire(self, before: float) -> int:
         """Forget all that expires before that Unix time, by small steps between which others write; how many."""

@@ -93,7 +93,8 @@ class Puller:
         entropy: Entropy,
         now: float,
     ) -> None:
-        """`held` names the kinds to pull, and how many entries of each are held; `room` how many news are taken."""
+        """`held` names the kinds to pull, and how many entries of each are held; `room` how many more keys of each
+        are taken.  What is held may be replaced without room."""
         self.names: Sequence[str] = ()
         """Other contact points that the peer named."""
         self.pulled = dict.fromkeys(held, 0)
@@ -115,6 +116,8 @@ class Puller:
         self._summaries_left = {kind: budget.summaries_for(count) for kind, count in held.items()}
         self._vain_left = dict.fromkeys(held, budget.vain)
         self._room = dict(room)
+        self._new_keys: set[bytes] = set()
+        self._renewed = 0
         self._parts: dict[tuple[int, int], Part] = {}
         self._listed = 0
         self._alike = True
@@ -125,6 +128,7 @@ class Puller:
         self._withheld = 0
         self._forged = 0
         self._cut_short = False
+        self._no_room = False
         self._over = False
         self._late = False
 
@@ -148,7 +152,7 @@ class Puller:
             return ask
         if self._wishes:
             return self._wish()
-        self.complete = not self._cut_short
+        self.complete = not (self._cut_short or self._no_room)
         return None
 
     def take_peers(self, names: Iterable[str]) -> None:
@@ -162,14 +166,13 @@ class Puller:
         """The answer to `AskDigests`, and our own store's."""
         self.answers += 1
         self._kind = ask.kind
+        self._renewed = 0
+        self._new_keys.clear()
         self._parts.clear()
         if len(theirs) != CHILDREN:
             self._lie("summaries malformed")
             return
         pairs = enumerate(zip(theirs, mine, strict=True))
-        if self._room[ask.kind] <= 0:
-            self._cut_short = True
-            return
         differing = {child for child, (their, my) in pairs if their != my and their[1]}
         if not differing:
             return
@@ -199,6 +202,11 @@ class Puller:
             self._alike = False
             if own is not None and own.revision > summary.revision:
                 continue
+            if own is None:
+                if self._room[ask.kind] <= 0:
+                    self._no_room = True
+                    continue
+                self._new_keys.add(short)
             if (ask.kind, short, summary.revision, summary.body_hash) not in self._declined:
                 self._wishes.append(Summary(short, summary.revision, summary.body_hash))
         part = self._parts[ask.bits, ask.prefix]
@@ -236,19 +244,27 @@ class Puller:
         for entry, outcome in zip(self._fresh, outcomes, strict=True):
             if outcome is Outcome.STORED:
                 news += 1
+                if entry.key[:SHORT_KEY_SIZE] in self._new_keys:
+                    self._room[self._kind] -= 1
+                else:
+                    self._renewed += 1
             elif outcome is Outcome.OLDER:
                 self._declined.add(_version(entry))
+            elif outcome is None:
+                self._room[self._kind] = 0
         self._counters.count("entries pulled", news)
         self._counters.count("entries not kept", len(self._fresh) - news)
         self._fresh.clear()
-        if not news:
+        if None not in outcomes and not news:
             self._in_vain()
         # What the peer brings pays for reading on: two pages of summaries for each page of entries.
         before, after = self.pulled[self._kind], self.pulled[self._kind] + news
         self.pulled[self._kind] = after
         page = self._budget.page
         self._summaries_left[self._kind] += 2 * (after // page - before // page)
-        if after >= self._room[self._kind]:
+        if self._room[self._kind] <= 0:
+            self._wish_for_no_new_key()
+        if self._renewed >= self._budget.renewed:
             self._leave_kind()
 
     def broke(self) -> None:
@@ -277,8 +293,14 @@ class Puller:
         return sum(self.pulled.values())
 
     def _wish(self) -> AskWanted:
-        room = self._room[self._kind] - self.pulled[self._kind]
-        some = [self._wishes.popleft() for _ in range(min(self._budget.wanted, room, len(self._wishes)))]
+        room = self._room[self._kind]
+        some: list[Summary] = []
+        while self._wishes and len(some) < self._budget.wanted:
+            if self._wishes[0].key in self._new_keys:
+                if not room:
+                    break
+                room -= 1
+            some.append(self._wishes.popleft())
         self._out = {summary.key: summary for summary in some}
         self._wished += len(some)
         return AskWanted(self._kind, tuple(self._out))
@@ -319,6 +341,12 @@ class Puller:
         self._vain_left[self._kind] -= 1
         if self._vain_left[self._kind] <= 0:
             self._leave_kind()
+
+    def _wish_for_no_new_key(self) -> None:
+        """Our room is at its end, which is nobody's fault; what replaces something is taken all the same."""
+        left = [wish for wish in self._wishes if wish.key not in self._new_keys]
+        self._no_room = self._no_room or len(left) < len(self._wishes)
+        self._wishes = deque(left)
 
     def _leave_kind(self) -> None:
         """Enough of this kind; the others may be worth asking for."""

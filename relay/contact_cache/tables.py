@@ -25,3 +25,14 @@ entries = Table(
 
 `body_hash` (`entry.short_hash`) and `digest` (`digests.entry_digest`) follow from the others.
 """
+
+brought = Table(
+    "brought",
+    metadata,
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("peer", LargeBinary(16), primary_key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("entries", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many entries each learned peer brought that expire by that day (`relay.contact_cache.brought`)."""

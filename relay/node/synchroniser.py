@@ -12,7 +12,6 @@ from relay.contact_cache import (
     PULL_COUNTS,
     ROUND,
     VISITORS,
-    Allowances,
     Declined,
     Entry,
     HostCache,
@@ -68,10 +67,10 @@ class Synchroniser:
         self._counters = counters
         self._hosts = _remembered(self._path, seeds, own)
         self._declined = Declined()
-        self._allowances = Allowances({kind: limits.entries(kind) for kind in parsers.kinds})
         self._budget = PullBudget()
         self._pulling: set[str] = set()
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._keeping = asyncio.Lock()
 
     def names(self, visitor: str, now: float) -> Sequence[str]:
         """Contact points to tell a visitor of, who may have given its own name (`PeerNames`)."""
@@ -93,14 +92,15 @@ class Synchroniser:
 
     async def pull(self, onion: str) -> None:
         """Pull from one contact point now.  Raises `TransportUnavailable` where our own store fails."""
-        puller = await self._puller(onion)
+        learned = "" if self._hosts.is_seed(onion) else onion
+        puller = await self._puller(learned)
         silent, circuit = False, self._entropy.token(8).hex()
         stream = PeerStream(self._dialer, onion, self._own, circuit)
         try:
             while (ask := puller.next_ask(self._clock.monotonic())) is not None:
                 await stream.put(puller, ask, self._store, self._clock.wall())
                 if entries := puller.take_entries():
-                    puller.settle(await self._keep(entries))
+                    puller.settle(await self._keep(entries, learned))
         except PeerError:
             puller.broke()
         except PeerSilent:
@@ -126,11 +126,15 @@ class Synchroniser:
         finally:
             self._pulling.discard(planned.onion)
 
-    async def _puller(self, onion: str) -> Puller:
-        now = self._clock.wall()
-        await self._store.expire(now - CLOCK_SKEW)
-        held = {int(kind): await self._store.count(kind) for kind in self._parsers.kinds}
-        room = self._allowances.left(onion, seed=self._hosts.is_seed(onion), now=now)
+    async def _puller(self, learned: str) -> Puller:
+        before = self._clock.wall() - CLOCK_SKEW
+        await self._store.expire(before)
+        kinds = self._parsers.kinds
+        held = {int(kind): await self._store.count(kind) for kind in kinds}
+        room = {
+            int(kind): await self._store.places(kind, self._limits.entries(kind), learned, before)
+            for kind in kinds
+        }
         return Puller(
             self._parsers.verify,
             self._budget,
@@ -142,27 +146,18 @@ class Synchroniser:
             self._clock.monotonic(),
         )
 
-    async def _keep(self, entries: Sequence[Entry]) -> list[Outcome | None]:
+    async def _keep(self, entries: Sequence[Entry], learned: str) -> list[Outcome | None]:
         """Store what is news; None for what there is no room for.  What is there may always be replaced."""
-        kind = entries[0].kind
-        places = self._limits.entries(EntryKind(kind)) - await self._store.count(kind)
-        if places >= len(entries):
-            return list(await self._store.put_many(entries))
-        outcomes: list[Outcome | None] = []
-        for entry in entries:
-            there = await self._store.revision(kind, entry.key) is not None
-            if not there and places <= 0:
-                outcomes.append(None)
-                continue
-            places -= not there
-            outcomes.append(await self._store.put(entry))
-        return outcomes
+        room = self._limits.entries(EntryKind(entries[0].kind))
+        async with self._keeping:
+            admitted = await self._store.admit(entries, room, learned, self._clock.wall() - CLOCK_SKEW)
+            chosen = [entry for entry, may in zip(entries, admitted, strict=True) if may]
+            stored = iter(await self._store.put_many(chosen))
+        return [next(stored) if may else None for may in admitted]
 
     def _note(self, onion: str, puller: Puller, *, silent: bool) -> None:
         now = self._clock.wall()
         self._learn(puller.names, onion, now)
-        seed = self._hosts.is_seed(onion)
-        self._allowances.note(onion, puller.pulled, seed=seed, now=now)
         self._hosts.note(onion, puller.outcome(silent=silent), now, self._entropy)
 
     def _learn(self, names: Sequence[str], teller: str, now: float) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import heapq
 import hmac
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from relay.contact_cache.asks import (
 from relay.contact_cache.digests import SetDigests, child_of, entry_digest
 from relay.contact_cache.entry import Entry, Outcome, Row, Summary, short_hash
 from relay.contact_cache.host_cache import ROUND, VISITORS, HostCache
-from relay.contact_cache.pull_budget import Allowances, PullBudget
+from relay.contact_cache.pull_budget import PullBudget, places_left
 from relay.contact_cache.synchronisation import PULL_COUNTS, Declined, Puller
 from relay.core import Counters, Entropy, PeerError, SeededEntropy
 
@@ -135,7 +136,9 @@ class Point:
         self.declined = Declined()
         self.counters = Counters(PULL_COUNTS)
         self.entropy = entropy
-        self.allowances = Allowances({KIND: ROOM})
+        self.room = ROOM
+        self.brought: Counter[str] = Counter()
+        """Keys that are here because a learned peer brought them; nothing expires where it is looked at."""
         self.asked: dict[str, list[float]] = {}
         """When each peer was asked, by its name."""
 
@@ -161,13 +164,17 @@ class Point:
         self.asked.setdefault(onion, []).append(now)
         self.sweep(now)
         seed = self.hosts.is_seed(onion)
-        room = self.allowances.left(onion, seed=seed, now=now)
-        held = {KIND: len(self.store.rows)}
+        before = len(self.store.rows)
+        held, left = {KIND: before}, self.room - before
+        if not seed:
+            left = min(left, places_left(self.room, self.brought[onion], self.brought.total()))
+        room = {KIND: max(0, left)}
         puller = Puller(verify, self.budget, held, room, self.declined, self.counters, self.entropy, now)
         while peer is not None and (ask := puller.next_ask(now)) is not None:
             self._take(puller, ask, peer.answer(ask, self.onion, now), now)
         self.hosts.learn(puller.names, onion, now)
-        self.allowances.note(onion, puller.pulled, seed=seed, now=now)
+        if not seed:
+            self.brought[onion] += len(self.store.rows) - before
         self.hosts.note(onion, puller.outcome(silent=peer is None), now, self.entropy)
         return puller
 

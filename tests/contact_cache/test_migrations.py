@@ -16,8 +16,8 @@ from relay.contact_cache.migrations import EMPTY, NEWEST, migrate
 from relay.contact_cache.tables import metadata
 from relay.core import ConfigurationError
 
-STEPS = ("v1", "v2")
-TABLES = {EMPTY: set[str](), "v1": {"contact_records"}, "v2": {"entries"}}
+STEPS = ("v1", "v2", "v3")
+TABLES = {EMPTY: set[str](), "v1": {"contact_records"}, "v2": {"entries"}, "v3": {"entries", "brought"}}
 
 # As the first release made it.
 FIRST_RELEASE = """
@@ -75,7 +75,7 @@ async def test_a_step_that_fails_leaves_everything_as_it_was(database_url: str) 
     try:
         with pytest.raises(KeyError):
             await database.write(work)
-        assert await database.read(tables) == {"entries"}
+        assert await database.read(tables) == {"entries", "brought"}
     finally:
         await database.close()
 

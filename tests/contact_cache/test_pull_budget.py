@@ -3,7 +3,7 @@
 import pytest
 
 from relay.contact_cache.digests import CHILDREN
-from relay.contact_cache.pull_budget import DAY, Allowances, PullBudget, cover
+from relay.contact_cache.pull_budget import PullBudget, cover, places_left
 from relay.core import SeededEntropy
 
 PAGE = 8160
@@ -55,21 +55,9 @@ def test_what_a_pull_costs_in_vain_is_stated() -> None:
     assert budget.in_vain((0, 0, 0)) == 25
 
 
-def test_learned_peers_bring_a_quarter_each_and_half_together_in_a_day() -> None:
-    allowances = Allowances({1: 1000, 2: 100})
-    now = 400 * DAY + 5.0
-
-    def left(peer: str, kind: int = 1) -> int:
-        return allowances.left(peer, seed=False, now=now)[kind]
-
-    assert (left("a"), left("a", 2)) == (250, 25)
-    allowances.note("a", {1: 200}, seed=False, now=now)
-    assert (left("a"), left("b"), left("a", 2)) == (50, 250, 25)
-    allowances.note("b", {1: 250}, seed=False, now=now)
-    assert (left("b"), left("c")) == (0, 50)
-    # Seeds are trusted with all of it, and take from nobody's share.
-    assert allowances.left("seed", seed=True, now=now) == {1: 1000, 2: 100}
-    allowances.note("seed", {1: 1000}, seed=True, now=now)
-    assert left("c") == 50
-    now += DAY
-    assert left("a") == 250
+@pytest.mark.parametrize(
+    ("alone", "by_all", "left"),
+    [(0, 0, 250), (200, 200, 50), (0, 450, 50), (250, 250, 0), (0, 500, 0), (251, 700, 0)],
+)
+def test_learned_peers_hold_a_quarter_each_and_half_together(alone: int, by_all: int, left: int) -> None:
+    assert places_left(1000, alone, by_all) == left

@@ -9,7 +9,7 @@ from relay.contact_cache.asks import Ask, AskDigests, AskPeers, AskSummary, AskW
 from relay.contact_cache.digests import CHILDREN
 from relay.contact_cache.entry import Row, Summary, short_hash
 from relay.contact_cache.host_cache import PullOutcome
-from relay.contact_cache.pull_budget import Allowances, PullBudget
+from relay.contact_cache.pull_budget import PullBudget
 from relay.contact_cache.synchronisation import PULL_COUNTS, Declined, Puller
 from relay.core import Counters, SeededEntropy
 from tests.contact_cache.points import KIND, MemoryStore, Point, make_entry, names, verify
@@ -78,16 +78,61 @@ def test_what_is_out_of_date_is_refused_and_nobody_s_fault() -> None:
     assert all(row.expires == LATER for row in ours.store.rows.values())
 
 
-def test_a_pull_that_is_cut_short_goes_on_next_time() -> None:
+def test_a_pull_that_finds_too_little_room_goes_on_next_time() -> None:
     ours, peer = point(OURS), point(PEER)
-    ours.allowances = Allowances({KIND: 100})
     fill(peer.store, 1000, "theirs")
     pulled = []
-    for _ in range(12):
+    for number in range(12):
+        ours.room = 100 * (number + 1)
         pulled.append(ours.pull(peer, PEER, NOW).pulled[KIND])
     assert ours.store.fingerprint() == peer.store.fingerprint()
     assert max(pulled) == 100
     assert ours.counters["pulls good"] + ours.counters["pulls idle"] == 12
+
+
+@pytest.mark.parametrize("told", ["before", "after the entries came"])
+def test_a_store_without_room_takes_what_replaces_and_blames_nobody(told: str) -> None:
+    ours, peer = point(OURS), point(PEER)
+    rows = fill(ours.store, 100, "common")
+    for row in rows:
+        peer.store.put(make_entry(row.key, 2, LATER))
+    fill(peer.store, 500, "theirs")
+    room = 0 if told == "before" else 1000
+    puller = Puller(
+        verify,
+        PullBudget(),
+        {KIND: 100},
+        {KIND: room},
+        ours.declined,
+        ours.counters,
+        ours.entropy,
+        NOW,
+    )
+    while (ask := puller.next_ask(NOW)) is not None:
+        if not isinstance(ask, AskWanted):
+            ours._take(puller, ask, peer.answer(ask, OURS, NOW), NOW)
+            continue
+        puller.take_wanted(ask, peer.answer(ask, OURS, NOW), NOW)
+        held = [entry.key in ours.store.rows for entry in puller.take_entries()]
+        entries = zip(puller.take_entries(), held, strict=True)
+        puller.settle([ours.store.put(entry) if there else None for entry, there in entries])
+    assert {row.revision for row in ours.store.rows.values()} == {2}
+    assert (puller.pulled[KIND], len(ours.store.rows), puller.complete) == (100, 100, False)
+    assert puller.answers <= 3 + (2 if told == "before" else 4)
+    assert puller.outcome() is PullOutcome.GOOD
+    # Nothing to bring but what there is no room for: idle, not poor.
+    ours.room = 0
+    for _ in range(3):
+        ours.pull(peer, PEER, NOW)
+    assert ours.counters["pulls poor"] == 0
+
+
+def test_what_is_renewed_without_end_is_bounded_too() -> None:
+    budget = PullBudget(renewed=32, wanted=16)
+    ours, peer = point(OURS, budget), point(PEER, budget)
+    for row in fill(ours.store, 300, "common"):
+        peer.store.put(make_entry(row.key, 2, LATER))
+    assert ours.pull(peer, PEER, NOW).pulled[KIND] == 32
 
 
 def test_small_pages_come_to_the_same() -> None:

@@ -11,7 +11,7 @@ from relay.contact_cache.entry import Entry, Outcome, Row
 from relay.contact_cache.host_cache import ROUND, PullOutcome
 from relay.contact_cache.pull_budget import PullBudget
 from relay.core import SeededEntropy
-from tests.contact_cache.points import KIND, SKEW, MemoryStore, Network, Point, make_entry, names
+from tests.contact_cache.points import SKEW, MemoryStore, Network, Point, make_entry, names
 from tests.contact_cache.test_synchronisation import LIARS, Liar
 
 START = 1_800_000_000.0
@@ -223,7 +223,7 @@ def test_many_points_that_answer_cannot_fill_the_store_or_the_rounds() -> None:
         for _ in range(100):
             flooder.store.put(make_entry(entropy.token(32), 1, int(START) + 30 * DAY))
     for point in honest:
-        point.allowances.room = {KIND: 2000}
+        point.room = 2000
     row = make_entry(entropy.token(32), 1, int(START) + 30 * DAY)
     honest[0].store.put(row)
 
@@ -245,7 +245,7 @@ def test_many_points_that_answer_cannot_fill_the_store_or_the_rounds() -> None:
     network.pass_time(START + 10 * ROUND)
     for point in honest:
         assert row.key in point.store.rows
-        direct = point.allowances.brought[KIND, ""]
+        direct = point.brought.total()
         assert 0 < direct <= 2000 // 2
         for seed in seeds:
             if seed != point.onion:

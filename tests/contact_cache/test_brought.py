@@ -1,0 +1,104 @@
+"""What learned peers brought that is here yet, in the database: nobody takes a place twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from relay.contact_cache import Row, SqlEntryStore
+from relay.core import SeededEntropy
+
+DAY = 86400
+NOW = 20_000 * DAY
+ROOM = 400
+BEFORE = NOW - 1800.0
+PEERS = [letter * 56 for letter in "bcde"]
+
+
+class Bench:
+    """A store, and entries for it that nobody made twice."""
+
+    def __init__(self, store: SqlEntryStore) -> None:
+        self.store = store
+        self.entropy = SeededEntropy("brought")
+
+    def rows(self, count: int, expires: int = NOW + 2 * DAY) -> list[Row]:
+        return [Row(1, self.entropy.token(32), 1, expires, bytes(2040)) for _ in range(count)]
+
+    async def bring(self, peer: str, rows: Sequence[Row], *, room: int = ROOM, before: float = BEFORE) -> int:
+        """As a pull does; how many were admitted."""
+        admitted = await self.store.admit(rows, room, peer, before)
+        chosen = [row for row, may in zip(rows, admitted, strict=True) if may]
+        await self.store.put_many(chosen)
+        return len(chosen)
+
+    async def left(self, peer: str, before: float = BEFORE) -> int:
+        return await self.store.places(1, ROOM, peer, before)
+
+
+@pytest.fixture
+async def bench(database_url: str) -> AsyncIterator[Bench]:
+    store = await SqlEntryStore.open(database_url)
+    yield Bench(store)
+    await store.close()
+
+
+async def test_a_quarter_each_half_together_and_seeds_all_there_is(bench: Bench) -> None:
+    assert await bench.left(PEERS[0]) == 100
+    assert await bench.bring(PEERS[0], bench.rows(64)) == 64
+    assert (await bench.left(PEERS[0]), await bench.left(PEERS[1])) == (36, 100)
+    assert [await bench.bring(peer, bench.rows(150)) for peer in PEERS] == [36, 100, 0, 0]
+    assert await bench.left(PEERS[3]) == 0
+    assert await bench.left("") == 200
+    assert await bench.bring("", bench.rows(300)) == 200
+    assert await bench.store.count(1) == ROOM
+
+
+async def test_a_place_is_free_when_what_took_it_is_gone_and_not_when_a_day_begins(bench: Bench) -> None:
+    assert await bench.bring(PEERS[0], bench.rows(100)) == 100
+    for hours in (24, 47, 49):
+        before = BEFORE + hours * 3600
+        await bench.store.expire(before)
+        gone = await bench.store.count(1) == 0
+        assert (await bench.left(PEERS[0], before)) == (100 if gone else 0)
+    assert gone
+    assert await bench.bring(PEERS[0], bench.rows(101, NOW + 9 * DAY), before=before) == 100
+
+
+async def test_what_is_there_may_be_replaced_and_is_charged_where_it_lasts_longer(bench: Bench) -> None:
+    rows = bench.rows(100)
+    assert await bench.bring(PEERS[0], rows) == 100
+    newer = [Row(1, row.key, 2, row.expires, bytes(2040)) for row in rows]
+    assert await bench.bring(PEERS[0], [*newer, *bench.rows(1)]) == 100
+    assert await bench.left(PEERS[1]) == 100
+    longer = [Row(1, row.key, 3, row.expires + DAY, bytes(2040)) for row in rows]
+    assert await bench.bring(PEERS[0], longer) == 100
+    before = BEFORE + 2 * DAY + 1801
+    await bench.store.expire(before)
+    assert await bench.store.count(1) == 100
+    assert await bench.left(PEERS[0], before) == 0
+
+
+async def test_what_was_counted_survives_a_restart_and_names_no_peer(database_url: str) -> None:
+    store = await SqlEntryStore.open(database_url)
+    bench = Bench(store)
+    assert await bench.bring(PEERS[0], bench.rows(150)) == 100
+    await store.close()
+    again = await SqlEntryStore.open(database_url)
+    try:
+        assert await again.places(1, ROOM, PEERS[0], BEFORE) == 0
+        assert await again.places(1, ROOM, PEERS[1], BEFORE) == 100
+        assert await again.places(2, ROOM, PEERS[0], BEFORE) == 100
+    finally:
+        await again.close()
+
+
+async def test_programs_of_one_cluster_share_the_places(postgres_url: str) -> None:
+    stores = [await SqlEntryStore.open(postgres_url) for _ in range(2)]
+    try:
+        benches = [Bench(store) for store in stores]
+        benches[1].entropy = SeededEntropy("other rows")
+        brought = [await bench.bring(PEERS[0], bench.rows(80)) for bench in benches]
+        assert brought == [80, 20]
+    finally:
+        await asyncio.gather(*(store.close() for store in stores))
