@@ -65,7 +65,7 @@ ENTRIES = Purpose(
     ),
     unusable_url="database: not a database URL that this installation can use",
     cannot_open="database: cannot be opened; check the URL and who may write there",
-    silent="the record store does not answer; look at its disk",
+    silent="the record store does not answer; look at its disk, or at the database's server",
     full="the record store's disk is full: it keeps nothing new until there is room, and goes on answering",
 )
 """The store of a contact point."""

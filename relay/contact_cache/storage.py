@@ -17,8 +17,8 @@ from relay.contact_cache.entry import Entry, Outcome, Row, Summary
 from relay.contact_cache.statements import Change, every_version
 from relay.contact_cache.tables import entries as _TABLE
 from relay.contact_cache.tally import Tally
-from relay.contact_cache.writing import MOST_IN_BATCH, Writer
-from relay.core import MisuseError
+from relay.contact_cache.writing import MOST_IN_BATCH, Heard, Writer
+from relay.core import MisuseError, TransportUnavailable
 
 _COLUMNS = (_TABLE.c.kind, _TABLE.c.key, _TABLE.c.revision, _TABLE.c.expires, _TABLE.c.body)
 _KEY_SIZE = 32
@@ -49,19 +49,21 @@ _SUMMARIES = _range(_TABLE.c.key, _TABLE.c.revision, _TABLE.c.body_hash)
 class SqlEntryStore:
     """Entries of all kinds.  All methods raise `TransportUnavailable` where the database fails."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heard: Heard | None = None) -> None:
         """For `open`, which alone makes one."""
         self._database = database
+        self._heard = heard
         self._tallies: dict[int, Tally] = {}
-        self._writer = Writer(database, self._take)
+        self._writer = Writer(database, self._take, heard)
 
     @classmethod
-    async def open(cls, url: str) -> "SqlEntryStore":
+    async def open(cls, url: str, heard: Heard | None = None) -> "SqlEntryStore":
         """Connect, bring the tables up to date, count.  Raises `ConfigurationError`.
 
-        `url` is `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, in SQLAlchemy's way.
+        `url` is `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`, in SQLAlchemy's way; `heard` hears whether the
+        database takes what is written.
         """
-        store = cls(await open_database(url))
+        store = cls(await open_database(url), heard)
         try:
             await store.recount()
         except BaseException:
@@ -111,9 +113,14 @@ class SqlEntryStore:
         if not learned and free >= len(entries):
             return [True] * len(entries)
         peer = brought.peer_of(learned) if learned else None
-        return await self._database.write(
-            lambda connection: brought.admit(connection, peer, entries, room, free, before)
-        )
+        try:
+            return await self._database.write(
+                lambda connection: brought.admit(connection, peer, entries, room, free, before)
+            )
+        except TransportUnavailable as error:
+            if self._heard is not None:
+                self._heard(str(error))
+            raise
 
     async def expire(self, before: float) -> int:
         """Forget all that expires before that Unix time, by small steps between which others write; how many."""

@@ -41,12 +41,20 @@ class _Batch:
     last: bool = False
 
 
+Heard = Callable[[str], None]
+"""Hears "" when something was written for good, and a sentence that names nobody when the database did not take it.
+Where there was nothing to write it hears nothing: that a full disk manages, too."""
+
+
 class Writer:
     """Takes entries and sweeps in turn.  `changed` hears of changes that are durable, before their callers do."""
 
-    def __init__(self, database: Database, changed: Callable[[Iterable[Change]], None]) -> None:
+    def __init__(
+        self, database: Database, changed: Callable[[Iterable[Change]], None], heard: Heard | None = None
+    ) -> None:
         self._database = database
         self._changed = changed
+        self._heard = heard
         self._waiting: asyncio.Queue[_Put | _Sweep | None] = asyncio.Queue(MOST_WAITING)
         self._closed = False
         self.turn = asyncio.Lock()
@@ -112,8 +120,8 @@ class Writer:
         try:
             outcomes, changes = await self._database.write(lambda connection: store(connection, entries))
         except Exception as error:
-            return _fail(puts, error)
-        self._changed(changes)
+            return self._fail(puts, error)
+        self._written(changes)
         start = 0
         for put in puts:
             mine = outcomes[start : start + len(put.entries)]
@@ -128,10 +136,20 @@ class Writer:
                 lambda connection: forget(connection, sweep.before, MOST_IN_BATCH)
             )
         except Exception as error:
-            return _fail([sweep], error)
-        self._changed(changes)
+            return self._fail([sweep], error)
+        self._written(changes)
         if not sweep.done.done():
             sweep.done.set_result(len(changes))
+
+    def _written(self, changes: Sequence[Change]) -> None:
+        self._changed(changes)
+        if changes and self._heard is not None:
+            self._heard("")
+
+    def _fail(self, jobs: Sequence[_Put | _Sweep], error: Exception) -> None:
+        if isinstance(error, TransportUnavailable) and self._heard is not None:
+            self._heard(str(error))
+        _fail(jobs, error)
 
     def _refuse_the_rest(self) -> None:
         while not self._waiting.empty():

@@ -62,6 +62,7 @@ class PutResult(IntEnum):
     OLDER = 1
     """Something newer is there."""
     FULL = 2
+    """There is no room, or the store keeps nothing just now: try another contact point, and this one later."""
     MORE_WORK = 3
 
 

@@ -31,7 +31,6 @@ COUNTS = (
     "connections lost",
     "connections over the limit",
     "streams malformed",
-    "store failures",
 )
 """Everything that a contact point's process counts."""
 

@@ -20,6 +20,7 @@ OFFICE_COUNTS = (
     "entries without work",
     "entries over capacity",
     "entries over the connection",
+    "store failures",
     "buckets answered",
     "digests answered",
     "summaries answered",

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from relay.core import Counters, PeerError
+from relay.core import Counters, PeerError, TransportUnavailable
 from relay.forward_publish.answers import (
     PAGE_OF_SUMMARIES,
     PutAnswer,
@@ -135,7 +135,8 @@ class RecordOffice:
     async def answer(self, request: bytes, now: float, visit: RecordVisit | None = None) -> bytes:
         """The answer to one request of `visit`, or of somebody who asks only once; `now` is Unix time.
 
-        Raises `PeerError`: close the connection.
+        Raises `PeerError`: close the connection; and `TransportUnavailable` where the store fails to find what is
+        asked for.
         """
         try:
             asked = parse_request(request)
@@ -190,8 +191,13 @@ class RecordOffice:
         except PeerError as error:
             self._counters.count(_REFUSED.get(error.reason, "entries malformed"))
             raise
-        refusal = await self._admit_entry(asked.kind, entry, done)
-        return refusal or await self._keep(entry)
+        try:
+            refusal = await self._admit_entry(asked.kind, entry, done)
+            return refusal or await self._keep(entry)
+        except TransportUnavailable:
+            # Whoever publishes has to know that it is not kept; why is the operator's matter.
+            self._counters.count("store failures")
+            return PutAnswer(PutResult.FULL)
 
     async def _admit_entry(self, kind: EntryKind, entry: ReadEntry, done: int) -> PutAnswer | None:
         """Why there is no room for it, or not for so little work.

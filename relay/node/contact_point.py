@@ -44,6 +44,7 @@ from relay.node.open_files import room_for
 from relay.node.peer_stream import RECORD_PORT
 from relay.node.recounting import recount_now_and_then
 from relay.node.sip_edge import SipEdge
+from relay.node.store_watch import StoreWatch
 from relay.node.synchroniser import SYNCHRONISER_COUNTS, Synchroniser
 from relay.tor import OnionKey, OnionService, TorClient
 from relay.wire import OnionDialer, frame, read_frame
@@ -106,6 +107,7 @@ class ContactPointNode:
         self._point: ContactPoint | None = None
         self._office: RecordOffice | None = None
         self._store: SqlEntryStore | None = None
+        self._watch = StoreWatch(clock)
         self._parsers = EntryParsers({EntryKind.DESCRIPTOR: DescriptorEntry.parse})
         self._synchroniser: Synchroniser | None = None
         self._service: OnionService | None = None
@@ -125,7 +127,7 @@ class ContactPointNode:
             database = directory.absolute() / "records.db"
             database.touch(mode=0o600)
             url = f"sqlite:///{database}"
-        self._store = await SqlEntryStore.open(url)
+        self._store = await SqlEntryStore.open(url, self._watch.heard)
         self._office = RecordOffice(
             self._store, self._settings.limits, self.counters, self._parsers, self._names
         )
@@ -301,8 +303,9 @@ class ContactPointNode:
 
     async def _expire(self) -> None:
         while self._office is not None:
-            with suppress(TransportUnavailable):
+            with suppress(TransportUnavailable):  # the watch has heard of it
                 await self._office.expire(self._clock.wall())
+            self._watch.look()
             await asyncio.sleep(_EXPIRE_EVERY)
 
     def _note(self, stream: str, data: bytes) -> None:

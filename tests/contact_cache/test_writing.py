@@ -94,6 +94,30 @@ async def test_a_transaction_that_fails_is_told_to_all_its_callers_and_changes_n
         await database.close()
 
 
+async def test_who_watches_hears_of_failures_and_of_what_was_really_written(tmp_path: Path) -> None:
+    heard: list[str] = []
+    database = Watched(await open_database(f"sqlite:///{tmp_path / 'r.db'}"))
+    writer = Writer(database, lambda _changes: None, heard.append)
+    try:
+        await writer.put([entry(1)])
+        assert heard == [""]
+        # What a full disk manages as well proves nothing.
+        await writer.put([entry(1)])
+        assert await writer.sweep(50) == 0
+        assert heard == [""]
+        database.failing = TransportUnavailable("no")
+        for write in (lambda: writer.put([entry(2)]), lambda: writer.sweep(1000)):
+            with pytest.raises(TransportUnavailable):
+                await write()
+        assert heard == ["", "no", "no"]
+        database.failing = None
+        assert await writer.sweep(1000) == 1
+        assert heard[3:] == [""]
+    finally:
+        await writer.close()
+        await database.close()
+
+
 async def test_a_caller_who_gives_up_disturbs_nobody(tmp_path: Path) -> None:
     database, writer, _ = await watched(tmp_path)
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from relay.contact_cache import Outcome as StoreOutcome
 from relay.contact_cache import SqlEntryStore
-from relay.core import Counters, PeerError
+from relay.core import Counters, PeerError, TransportUnavailable
 from relay.forward_publish import (
     ANSWER_SIZE,
     PUT_ANSWER_SIZE,
@@ -95,6 +95,22 @@ def worked(body: bytes, kind: EntryKind = EntryKind.RECORD) -> Put:
 
 def test_a_store_speaks_of_outcomes_as_the_office_does() -> None:
     assert {one.name: one.value for one in Outcome} == {one.name: one.value for one in StoreOutcome}
+
+
+class FailingStore(MemoryStore):
+    """Gives out what it has, and keeps nothing."""
+
+    async def put(self, entry: Entry) -> int:
+        raise TransportUnavailable("the disk is full")
+
+
+async def test_a_store_that_fails_is_told_to_who_publishes_and_lookups_go_on() -> None:
+    bench = Bench()
+    store = FailingStore(RECORDS[1:3])
+    bench.office = RecordOffice(store, ContactPointLimits(work_bits=BITS), bench.counters)
+    assert await bench.put(RECORDS[0]) == PutAnswer(PutResult.FULL)
+    assert len((await bench.bucket()).entries) == 2
+    assert bench.counted() == {"store failures": 1, "buckets answered": 1}
 
 
 async def test_an_sql_store_will_do(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """The contact point in this process: bind, message, records, and what hostile streams get."""
 
 import asyncio
+import contextlib
+import itertools
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.core import ConfigurationError, ManualClock, SystemClock, SystemEntropy
+from relay.contact_cache import Row
+from relay.contact_cache.database import ENTRIES, PAGE_SIZE
+from relay.core import ConfigurationError, ManualClock, SystemClock, SystemEntropy, TransportUnavailable
 from relay.forward_publish import (
     ANSWER_SIZE,
     BASE_BITS,
@@ -362,6 +366,70 @@ async def test_what_ends_though_it_has_to_go_on_is_said_by_kind_alone(
 
     await until(told)
     assert "record's key" not in said
+
+
+async def fill_up(node: Any, expires: int) -> None:
+    """Leave no room for even one entry."""
+    rows = (Row(EntryKind.LISTING, number.to_bytes(32), 1, expires, bytes(2040)) for number in range(2000))
+    for together in (64, 8, 1):
+        with contextlib.suppress(TransportUnavailable):
+            while batch := list(itertools.islice(rows, together)):
+                await node._store.put_many(batch)
+            raise AssertionError("the disk is never full")
+
+
+async def test_a_full_disk_is_told_to_the_operator_and_to_publishers_and_reads_go_on(
+    start_node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "relay.contact_cache.database._PRAGMAS",
+        (f"PRAGMA page_size={PAGE_SIZE}", "PRAGMA max_page_count=32", "PRAGMA journal_mode=WAL"),
+    )
+    clock = ManualClock()
+    node, tor = await start_node(clock=clock)
+    soon = int(clock.wall()) + PERIOD
+    kept = any_record(clock.wall())
+    stream = await tor.open(ONION, 7221, isolation="r")
+    assert PutAnswer.parse(await ask(stream, put_of(kept))).result is PutResult.ACCEPTED
+    await fill_up(node, soon)
+    refused = [any_record(clock.wall()) for _ in range(40)]
+    results = []
+    for record in refused:
+        answer = await exchange(tor, ONION, 7221, put_of(record), isolation="r", limit=ANSWER_SIZE)
+        results.append(PutAnswer.parse(answer).result)
+    assert results[-1] is PutResult.FULL
+    fetch = Fetch(EntryKind.RECORD)
+    assert kept.body in parse_slots(await ask(stream, fetch.to_bytes()), fetch)[1]
+    said = "".join(capfd.readouterr())
+    assert said.count("disk is full") == 1
+    assert node.counters["store failures"] == results.count(PutResult.FULL) > 0
+    # There is room again: what had expired is gone.
+    clock.advance(PERIOD - 600)
+    assert await node._store.expire(soon + 1)
+    answer = await ask(stream, put_of(any_record(clock.wall())))
+    assert PutAnswer.parse(answer).result is PutResult.ACCEPTED
+    stream[1].close()
+    said = "".join(capfd.readouterr())
+    assert (said.count("takes entries again"), said.count("disk is full")) == (1, 0)
+    assert not any(entry.key.hex() in said for entry in (kept, *refused))
+
+
+async def test_a_database_that_is_out_of_reach_is_told_to_publishers(
+    start_node: Node, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = ManualClock()
+    node, tor = await start_node(clock=clock)
+
+    async def fail(_work: object) -> None:
+        raise TransportUnavailable(ENTRIES.silent)
+
+    node._store._database.write = node._store._database.read = fail
+    stream = await tor.open(ONION, 7221, isolation="r")
+    for _ in range(3):
+        answer = await ask(stream, put_of(any_record(clock.wall())))
+        assert PutAnswer.parse(answer).result is PutResult.FULL
+    stream[1].close()
+    assert "".join(capfd.readouterr()).count("does not answer") == 1
 
 
 async def test_what_another_program_of_a_cluster_wrote_is_counted(
