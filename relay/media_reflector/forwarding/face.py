@@ -40,7 +40,8 @@ LEFT_PER_TICK = 48
 """Different ticket numbers that are handed up in one tick (`floor(now / TICK)`), each once: those that are permitted,
 those that check under the reflector's own keys, and those that check under keys which others left here.  More are
 counted (`stranger_limited`).  Places that one origin leaves empty stay empty: whoever holds many numbers of one origin
-keeps nobody out who comes with another."""
+keeps nobody out who comes with another.  A tick here is the latest that any worker began: what one reads in a batch
+that began before it counts in it."""
 OPENING_PER_TICK = 48
 OPEN_PER_TICK = 64
 """Lines of which something is handed up (`ControlReceived` or `Elsewhere`) in one tick, once of each: those without an

@@ -1,5 +1,8 @@
 """How often anybody is heard by the control plane: nobody who says the same again and again may drown who speaks up
-once."""
+once.
+
+Ticks only go forward: what comes under one that is over counts in the latest (native/limit.rs says why).
+"""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -8,6 +11,8 @@ from typing import Generic, TypeVar
 from relay.media_reflector.forwarding.face import EASE, PERIOD_TICKS
 
 Key = TypeVar("Key", bound=Hashable)
+
+_BEFORE_ALL = -(1 << 63)
 
 
 class Limit(Generic[Key]):
@@ -18,7 +23,7 @@ class Limit(Generic[Key]):
     def __init__(self, per_tick: int) -> None:
         """Half of `per_tick` for repeaters."""
         self._per_tick = per_tick
-        self._tick = 0
+        self._tick = _BEFORE_ALL
         self._heard: set[Key] = set()
         self._repeaters = 0
         self._recent: Counter[Key] = Counter()
@@ -26,7 +31,7 @@ class Limit(Generic[Key]):
 
     def allows(self, key: Key, tick: int) -> bool:
         """Whether `key` may be heard in this tick."""
-        if tick != self._tick:
+        if tick > self._tick:
             self._turn(tick)
         if len(self._heard) >= self._per_tick or key in self._heard:
             return False
@@ -59,12 +64,12 @@ class Crowd(Generic[Key]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._tick = 0
+        self._tick = _BEFORE_ALL
         self._heard: Counter[Key] = Counter()
 
     def allows(self, address: Key, tick: int) -> bool:
         """Whether one more line of `address` may be heard in this tick."""
-        if tick != self._tick:
+        if tick > self._tick:
             self._tick = tick
             self._heard.clear()
         return self._heard[address] < self._most

@@ -11,6 +11,8 @@ from tests.media_reflector.forwarding.planes import (
     Bed,
     address,
     body,
+    first_message,
+    ticket,
 )
 
 
@@ -63,3 +65,43 @@ class TestWhatALineCauses:
         bed.now += 2 * TICK
         bed.arrive(*(line.cell(LinkType.CONTROL) for line in [*lines, quiet]))
         assert ControlReceived(quiet.number, body("")) in bed.forwarding.upcalls()
+
+
+class TestWorkersWhoseBatchesOverlap:
+    """Each says when its own began: on both sides of a tick's edge, in turns."""
+
+    def test_first_messages(self, bed: Bed) -> None:
+        edge = bed.now
+        for number in range(200):
+            bed.forwarding.permit(ticket(number))
+        for number in range(200):
+            bed.now = edge - TICK / 2 if number % 2 == 0 else edge
+            bed.arrive((first_message(ticket(number)), ELSEWHERE))
+        # The very first came before the edge.
+        assert len(bed.forwarding.upcalls()) == 1 + face.PERMITTED_PER_TICK
+        assert bed.counted()["stranger_limited"] == 200 - 1 - face.PERMITTED_PER_TICK
+        assert "upcalls_full" not in bed.counted()
+
+    def test_lines(self, bed: Bed) -> None:
+        edge = bed.now
+        lines = [bed.line() for _ in range(40)]
+        for line in lines:
+            bed.forwarding.settle(line.number, None, ELSEWHERE, advance=False)
+        for number, line in enumerate(lines):
+            bed.now = edge - TICK / 2 if number % 2 else edge
+            bed.arrive((line.cell(LinkType.CONTROL)[0], ELSEWHERE))
+        assert len(bed.forwarding.upcalls()) == face.LINES_PER_ADDRESS
+
+    def test_who_repeats_is_known_across_the_edge_of_a_period(self, bed: Bed) -> None:
+        edge = (1000 * face.PERIOD_TICKS + 0.5) * TICK
+        repeaters = [bed.line() for _ in range(face.OPEN_PER_TICK)]
+        for ago in range(face.EASE, 0, -1):
+            bed.now = edge - 2 * ago * TICK
+            bed.arrive(*(line.cell(LinkType.CONTROL) for line in repeaters))
+            assert len(bed.forwarding.upcalls()) == face.OPEN_PER_TICK
+        other = bed.line()
+        for bed.now in (edge, edge - TICK, edge):
+            bed.arrive(other.cell(LinkType.CONTROL))
+        bed.now = edge + TICK
+        bed.arrive(*(line.cell(LinkType.CONTROL) for line in repeaters))
+        assert len(bed.forwarding.upcalls()) == 1 + face.OPEN_PER_TICK // 2

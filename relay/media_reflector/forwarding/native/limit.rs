@@ -1,4 +1,7 @@
 //! How often anybody is heard by Python: so that nobody who says the same again and again drowns who speaks up once.
+//!
+//! Every worker says the tick in which its batch began, and batches of two workers overlap: what comes under a tick
+//! that is over counts in the latest one.  Ticks only go forward here; else each change of worker would begin one anew.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -52,7 +55,7 @@ impl<K: Copy + Eq + Hash> Limit<K> {
     }
 
     fn turn(&mut self, tick: i64) {
-        if tick == self.tick {
+        if tick <= self.tick {
             return;
         }
         let (last, now) = (self.tick.div_euclid(PERIOD_TICKS), tick.div_euclid(PERIOD_TICKS));
@@ -82,7 +85,7 @@ impl<A: Copy + Eq + Hash> Crowd<A> {
     }
 
     pub fn allows(&mut self, address: A, tick: i64) -> bool {
-        if tick != self.tick {
+        if tick > self.tick {
             self.tick = tick;
             self.heard.clear();
         }
@@ -123,11 +126,31 @@ mod tests {
 
     #[test]
     fn who_was_quiet_is_new_again() {
-        for (ticks, heard) in [(PERIOD_TICKS, 40), (2 * PERIOD_TICKS, 80), (1 << 40, 80), (-PERIOD_TICKS, 80)] {
+        for (ticks, heard) in [(PERIOD_TICKS, 40), (2 * PERIOD_TICKS, 80), (1 << 40, 80)] {
             let mut limit = Limit::new(80);
             (0..10).for_each(|tick| assert!(hear(&mut limit, 0..80, tick) > 0));
             assert_eq!(hear(&mut limit, 0..80, ticks), heard);
         }
+    }
+
+    #[test]
+    fn a_tick_that_is_over_does_not_come_again() {
+        let mut limit = Limit::new(80);
+        let heard: usize = (0..400).map(|key| hear(&mut limit, [key], PERIOD_TICKS - 1 + i64::from(key & 1))).sum();
+        assert_eq!(heard, 81, "the first of them came before the edge");
+        assert_eq!(hear(&mut limit, [1000], PERIOD_TICKS + 1), 1);
+    }
+
+    #[test]
+    fn who_repeats_at_a_periods_edge_is_not_forgotten() {
+        let mut limit = Limit::new(80);
+        for tick in 0..i64::from(EASE) {
+            assert_eq!(hear(&mut limit, 0..80, tick), 80);
+        }
+        for tick in [PERIOD_TICKS, PERIOD_TICKS - 1, PERIOD_TICKS] {
+            hear(&mut limit, [1000], tick);
+        }
+        assert_eq!(hear(&mut limit, 0..80, PERIOD_TICKS + 1), 40);
     }
 
     #[test]
@@ -137,6 +160,10 @@ mod tests {
             let mut allowed = |address| crowd.allows(address, tick).then(|| crowd.heard(address)).is_some();
             assert_eq!([1, 1, 1, 2, 1].map(&mut allowed), [true, true, false, true, false]);
         }
+        for tick in [3, 2, 3, 2] {
+            crowd.allows(1, tick).then(|| crowd.heard(1));
+        }
+        assert!(!crowd.allows(1, 2) && !crowd.allows(1, 3) && crowd.allows(1, 4));
     }
 
     #[test]
