@@ -71,8 +71,7 @@ MAX_FORBIDDEN = 1 << 16
 
 ADDRESS_SIZE = 18
 
-COUNTERS = (
-    # What is dropped, by reason.
+DROPS = (
     "wrong_size",
     "not_a_cell",
     "unknown_ssrc",
@@ -85,8 +84,13 @@ COUNTERS = (
     "not_crossed",
     "queue_full",
     "queue_trimmed",
+    "control_full",
     "singles_full",
-    # What went well, or ill.
+)
+"""Every reason for which a datagram, or a body in it or for a line, goes no further."""
+
+COUNTERS = (
+    *DROPS,
     "datagrams_received",
     "cells_received",
     "cells_sent",
@@ -101,9 +105,6 @@ COUNTERS = (
     "strangers_received",
 )
 """All counts of a data plane, in the order in which the native one keeps them."""
-
-DROPS = COUNTERS[:13]
-"""Every reason for which a datagram, or a body in it, goes no further."""
 
 FATES = (
     "wrong_size",
@@ -243,7 +244,7 @@ class Forwarding(Protocol):
         ...
 
     def control(self, line: int, body: bytes) -> bool:
-        """Let a control body leave before any other.  False when `MAX_CONTROL` wait already."""
+        """Let a control body leave before any other.  False when `MAX_CONTROL` wait already (`control_full`)."""
         ...
 
     def remove(self, line: int) -> bool:

@@ -131,7 +131,10 @@ class PlainForwarding:
             raise MisuseError("a control body has 131 bytes")
         with self._lock:
             found = self._lines.get(line)
-            if found is None or len(found.control) >= face.MAX_CONTROL:
+            if found is None:
+                return False
+            if len(found.control) >= face.MAX_CONTROL:
+                self._counters["control_full"] += 1
                 return False
             found.control.append(_CONTROL_TYPE + body)
             return True

@@ -186,6 +186,13 @@ class TestControl:
         line = bed.opening()
         accepted = [bed.forwarding.control(line.number, body("")) for _ in range(face.MAX_CONTROL + 1)]
         assert accepted == [True] * face.MAX_CONTROL + [False]
+        assert bed.counted() == {"control_full": 1}
+
+    def test_a_line_that_is_gone_has_no_full_queue(self, bed: Bed) -> None:
+        line = bed.opening()
+        bed.forwarding.remove(line.number)
+        assert not bed.forwarding.control(line.number, body(""))
+        assert bed.counted() == {}
 
 
 class TestElsewhere:

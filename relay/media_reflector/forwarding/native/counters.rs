@@ -16,6 +16,7 @@ pub enum Count {
     NotCrossed,
     QueueFull,
     QueueTrimmed,
+    ControlFull,
     SinglesFull,
     DatagramsReceived,
     CellsReceived,

@@ -169,7 +169,13 @@ impl Plane {
     }
 
     pub fn control(&self, number: u64, body: &Body) -> bool {
-        self.with(number, |_, line| line.push_control(body))
+        self.with(number, |_, line| {
+            let room = line.push_control(body);
+            if !room {
+                self.counters.add(Count::ControlFull, 1);
+            }
+            room
+        })
     }
 
     pub fn remove(&self, number: u64) -> bool {
