@@ -74,7 +74,8 @@ class Crossings:
         return len(self._exchange)
 
     def say(self, line: Line, control: Control) -> bool:
-        """Let `control` leave at the line's slot.  False when too much waits there already."""
+        """Let `control` leave at the line's slot.  False when too much waits there already (the data plane counts it as
+        `control_full`)."""
         return self._forwarding.control(line.number, control.to_body(self._entropy))
 
     def watch(self, now: float) -> None:

@@ -48,6 +48,7 @@ _OWN_DROPS = (
     *roaming.DROPS,
     "already_waiting",
     "unknown_control",
+    "line_gone",
     "overburdened",
 )
 DROPS = face.DROPS + _OWN_DROPS
@@ -219,7 +220,9 @@ class Reflector:
                 self._openings.knock(datagram, source, self._open, now)
             case ControlReceived(number, body):
                 line = self._lines.get(number)
-                if line is not None:
+                if line is None:
+                    self.counters.count("line_gone")
+                else:
                     self._obey(line, Control.from_body(body), now)
             case Elsewhere():
                 self._elsewhere(upcall, now)
@@ -251,6 +254,7 @@ class Reflector:
             return
         line = self._lines.get(upcall.line)
         if line is None:
+            self.counters.count("line_gone")
             return
         at_home = source == line.address
         if upcall.following and (at_home or self._roaming.proved(line, control, source)):

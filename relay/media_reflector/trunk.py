@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from relay.core import Counters, Entropy, MisuseError, PeerError
+from relay.media_reflector import trunk_slots
 from relay.media_reflector.control import Control
 from relay.media_reflector.first_message import first_core, first_is_authentic, ticket_number
 from relay.media_reflector.forwarding.face import Address, Elsewhere, Expired, Forwarding, Stranger
@@ -30,7 +31,8 @@ ANSWER_EVERY = 5.0
 slots, while a ticket costs that peer a request; who is too early is answered when it says its message again."""
 
 _REFUSALS = ("trunk_unknown_peer", "trunk_refused", "trunk_too_soon")
-_DROPS = (*_REFUSALS, "trunk_other_address", "trunk_unproved", "trunk_ahead")
+DROPS = (*_REFUSALS, "trunk_other_address", "trunk_unproved", "trunk_ahead", *trunk_slots.DROPS)
+"""Every reason for which what another reflector sent goes no further."""
 _EVENTS = ("trunks_opened", "trunks_ended", "trunk_calls", "trunk_answers", "slots_taken", "no_slot")
 
 
@@ -53,7 +55,7 @@ class Trunks:
     def __init__(
         self, static: X25519PrivateKey, office: TicketOffice, forwarding: Forwarding, entropy: Entropy
     ) -> None:
-        self.counters = Counters((*_DROPS, *_EVENTS))
+        self.counters = Counters((*DROPS, *_EVENTS))
         self._static = static
         self._office = office
         self._forwarding = forwarding
@@ -190,6 +192,8 @@ class Trunks:
             if answer.ticket_id == number:
                 if first_core(message) == answer.core:
                     self._say(answer, source)
+                else:
+                    self.counters.count("trunk_refused")
                 return True
         ticket = self._office.trunk_ticket(number, now)
         if ticket is None:
@@ -263,7 +267,15 @@ class Trunks:
         assert self._host is not None, "serve comes first"
         self._end(peer)
         self._trunks[peer] = Trunk(
-            peer, service, chains, self._forwarding, self._entropy, self._host, now, proof=proof
+            peer,
+            service,
+            chains,
+            self._forwarding,
+            self._entropy,
+            self._host,
+            self.counters,
+            now,
+            proof=proof,
         )
         self.counters.count("trunks_opened")
 

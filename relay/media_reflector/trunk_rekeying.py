@@ -75,28 +75,30 @@ class Rekeying:
         public = private.public_key().public_bytes_raw()
         self._asked[slot] = _Asked(private, Control(Operation.REKEY, public), now)
 
-    def answered(self, slot: Line, public: bytes, now: float) -> None:
-        """REKEYED: mix in what both halves make, and send under the following epoch from now on."""
+    def answered(self, slot: Line, public: bytes, now: float) -> bool:
+        """REKEYED: mix in what both halves make, and send under the following epoch from now on.  False, and nothing
+        changes, when it was not asked for, or `public` is no good."""
         asked = self._asked.get(slot)
         if asked is None:
-            return
+            return False
         chain = copy.copy(slot.chain)
         try:
             chain.stir(asked.private.exchange(X25519PublicKey.from_public_bytes(public)))
         except ValueError:
-            return
+            return False
         del self._asked[slot]
         slot.chain = chain
         if not self._forwarding.prepare(slot.number, slot.incoming(chain.following)):
             # The SSRC that follows is taken here; both ends mix in once more, then it is another.
             self._begin(slot, now)
-            return
+            return True
         keys = slot.outgoing(chain.following)
         sender = CellSender(keys.ssrc, self._entropy)
         assert slot.address is not None
         self._forwarding.settle(slot.number, sender.continued(keys), slot.address, advance=False)
         self._gone_ahead.add(slot)
         self.schedule(slot, now)
+        return True
 
     def arrived(self, slot: Line) -> bool:
         """The far end follows; False when it goes ahead of us."""

@@ -8,7 +8,7 @@ two reflectors have to say to each other about the trunk, and never a call.  The
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.core import Entropy
+from relay.core import Counters, Entropy
 from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.epochs import EpochChain
 from relay.media_reflector.exchange import WAITING_LIMIT
@@ -31,6 +31,9 @@ JOIN_SOON, SOON_JOINS, JOIN_LATER = 0.2, 10, 1.0
 """Seconds between two JOINs on a slot: the first few, and the others, for as long as the far end's line may take."""
 LEAVES = 3
 """How often LEAVE is said, because each may be lost."""
+
+DROPS = ("trunk_misplaced", "trunk_slot_taken")
+"""Control of the far end that has no meaning on its slot, now or ever; a JOIN on a slot that is taken at this end."""
 
 
 class SlotHost(Protocol):
@@ -90,13 +93,14 @@ class Trunk:
         forwarding: Forwarding,
         entropy: Entropy,
         host: SlotHost,
+        counters: Counters,
         now: float,
         *,
         proof: Control | None = None,
     ) -> None:
         """`service` is slot 0, on which cells leave already; `chains` are those of all slots, its own taken.
 
-        `proof`, at the end that opened the trunk, is said until the far end was heard.
+        `proof`, at the end that opened the trunk, is said until the far end was heard.  `counters` have `DROPS`.
         """
         self.peer = peer
         self.slots = len(chains) - 1
@@ -105,6 +109,7 @@ class Trunk:
         self._forwarding = forwarding
         self._entropy = entropy
         self._host = host
+        self._counters = counters
         self._proof = proof
         self._begun_here = service.begun_here
         self._ended = False
@@ -161,16 +166,21 @@ class Trunk:
                 if self._proof is not None:
                     self._proof = None
                     self._open_more(now)
+            case Operation.PROVE if slot is self._lines[0] and not slot.begun_here:
+                pass  # Said again until the far end hears us; it has done what it is for.
             case Operation.REKEY if not slot.begun_here:
                 return False
-            case Operation.REKEYED if slot.begun_here:
-                self._rekeying.answered(slot, control.field, now)
-            case Operation.CROSSED | Operation.REFUSED | Operation.LEAVE:
-                return slot is self._lines[0]
-            case Operation.JOIN:
-                return slot is self._lines[0] or self._keeps(slot, control.code)
+            case Operation.REKEYED if slot.begun_here and self._rekeying.answered(slot, control.field, now):
+                pass
+            case Operation.CROSSED | Operation.REFUSED | Operation.LEAVE if slot is not self._lines[0]:
+                return False
+            case Operation.JOIN if slot is not self._lines[0]:
+                if not self._keeps(slot, control.code):
+                    return False
+                self._counters.count("trunk_slot_taken")
             case _:
-                pass  # What agents say to reflectors, or reflectors to agents, has no meaning here.
+                # What agents say to reflectors, or reflectors to agents, has no meaning here.
+                self._counters.count("trunk_misplaced")
         return True
 
     def _keeps(self, slot: Line, code: bytes) -> bool:

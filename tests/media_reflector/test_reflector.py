@@ -16,8 +16,10 @@ from relay.media_reflector.forwarding import load_forwarding
 from relay.media_reflector.forwarding.face import (
     LINE_EXPIRY,
     MAX_UPCALLS,
+    ControlReceived,
     DownKeys,
     Elsewhere,
+    Expired,
     Forwarding,
     Stranger,
     UpKeys,
@@ -539,19 +541,22 @@ def test_what_waits_for_a_decision_is_bounded(world: World) -> None:
     assert not bob.line.lost
 
 
-def test_numbers_that_are_gone_are_ignored(world: World) -> None:
+def test_what_comes_of_a_line_that_is_gone_is_counted_and_does_nothing(world: World) -> None:
     alice, _ = world.crossed_pair()
     held = world.held(alice)
     alice.line.close()
     world.run(0.2)
     before = world.reflector.counters.snapshot()
-    payload = bytes([LinkType.CONTROL]) + Control(Operation.ROAM).to_body(world.entropy)
+    control = Control(Operation.ROAM).to_body(world.entropy)
+    payload = bytes([LinkType.CONTROL]) + control
     stale = [
+        ControlReceived(held.number, control),
+        Expired(held.number),
         Elsewhere(held.number, True, payload, world.place("alice")),
         Elsewhere(held.number, False, payload, world.place("x")),
     ]
     world.reflector.handle(stale, world.now)
-    assert world.reflector.counters.snapshot() == before
+    assert world.reflector.counters.snapshot() == before | {"line_gone": before["line_gone"] + 3}
 
 
 def test_a_line_takes_less_than_four_kibibytes_of_the_control_plane(make_world: type) -> None:

@@ -10,13 +10,13 @@ import pytest
 from relay.media_reflector import LineCrossed, trunk_slots
 from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.forwarding import face
-from relay.media_reflector.forwarding.face import Forwarding, pack_address
+from relay.media_reflector.forwarding.face import TICKET_ID_SIZE, Forwarding, pack_address
 from relay.media_reflector.line import Line
 from relay.media_reflector.link import CellSender
 from relay.media_reflector.opening import OPENING_EXPIRY
 from relay.media_reflector.trunk import ANSWER_EVERY, TOLD_FOR
 from relay.media_reflector.trunk_slots import SILENT_AFTER
-from relay.rtp.cell import BODY_SIZE, LinkType
+from relay.rtp.cell import BODY_SIZE, CELL_SIZE, RTP_HEADER_SIZE, LinkType
 from tests.media_reflector.forwarding.planes import make_forwarding
 from tests.media_reflector.two_reflectors import CODE, OTHER_CODE, Pair, Site, heard, numbered
 
@@ -121,6 +121,8 @@ def test_the_last_slot_taken_at_both_ends_at_once_goes_to_one_call(seed: int) ->
     assert bob.line.crossed
     assert len(carol.refusals) == 1
     assert not dave.line.crossed
+    assert pair.one.count("trunk_slot_taken") >= 1
+    assert pair.two.count("trunk_slot_taken") == 0
     alice.speak = carol.speak = numbered()
     pair.run(1.0)
     assert len(heard(bob)) > 40
@@ -290,6 +292,11 @@ def _say(pair: Pair, site: Site, number: int, control: Control) -> None:
     pair.run(0.1)
 
 
+def _dropped(site: Site) -> int:
+    """Bodies of the far end that had no meaning here, by whatever reason they were counted."""
+    return site.count("trunk_misplaced") + site.count("unknown_control")
+
+
 def test_what_has_no_meaning_between_reflectors_does_nothing(pair: Pair) -> None:
     alice, bob = pair.crossed_pair()
     for number in range(5):
@@ -305,7 +312,12 @@ def test_what_has_no_meaning_between_reflectors_does_nothing(pair: Pair) -> None
             Control(Operation.CROSSED, OTHER_CODE),
         ):
             for site in pair.sites:
+                before = _dropped(pair.other(site))
                 _say(pair, site, number, control)
+                # A LEAVE that comes again on a slot, or a proof on the one whose opening it proved, is no wonder.
+                expected = control.operation is Operation.LEAVE and number > 0
+                expected |= control.operation is Operation.PROVE and number == 0 and site is pair.one
+                assert _dropped(pair.other(site)) == before + (not expected), (control.operation, number)
     assert pair.up
     assert [site.forwarding.lines for site in pair.sites] == [6, 6]
     alice.speak, bob.speak = numbered(), numbered()
@@ -321,6 +333,7 @@ def test_slot_zero_carries_no_call(pair: Pair) -> None:
     pair.run(0.5)
     _say(pair, pair.two, 0, Control(Operation.JOIN, CODE))
     assert pair.one.reflector.occupancy.crossed == 0
+    assert pair.one.count("trunk_misplaced") == 1
 
 
 def test_a_peer_that_fetches_ticket_after_ticket_has_one_answer_here(pair: Pair) -> None:
@@ -363,6 +376,32 @@ def test_a_damaged_message_does_not_use_up_a_peers_turn() -> None:
     assert pair.two.count("trunk_refused") == 1
     pair.run(1.0)
     assert pair.up
+
+
+def test_another_message_under_a_ticket_that_was_answered_is_counted() -> None:
+    pair = Pair()
+    pair.begin()
+    pair.loses = lambda source, cell: source is pair.two
+    call = next(iter(pair.one.trunks._calls.values()))
+    first = call._sender.handshake(call._initiator.first())
+    pair.run(0.5)
+    answers = pair.two.count("trunk_answers")
+    assert answers
+    number = slice(RTP_HEADER_SIZE, RTP_HEADER_SIZE + TICKET_ID_SIZE)
+    forged = first[: number.start] + first[number] + bytes(CELL_SIZE - number.stop)
+    pair._receive(pair.two, forged, pair.one.address)
+    assert (pair.two.count("trunk_refused"), pair.two.count("trunk_answers")) == (1, answers)
+
+
+def test_a_half_that_is_no_key_is_counted(pair: Pair) -> None:
+    """REKEYED that was asked for, but with a point of small order."""
+    slot = next(iter(pair.one.trunks._trunks.values()))._lines[2]
+    trunk = next(iter(pair.one.trunks._trunks.values()))
+    trunk._rekeying._begin(slot, pair.now + 5.0)
+    current = slot.chain
+    _say(pair, pair.two, 2, Control(Operation.REKEYED, bytes(32)))
+    assert pair.one.count("trunk_misplaced") == 1
+    assert slot.chain is current
 
 
 def test_a_full_trunk_is_not_looked_through_for_every_call() -> None:
