@@ -24,6 +24,11 @@ EVENTS = ("crossings", "joins_refused", "crossings_cut")
 class TrunkSwitch(Protocol):
     """The trunks of a reflector.  Their slots are lines (`trunk`) that the reflector was told of (`adopt`)."""
 
+    @property
+    def counters(self) -> Counters:
+        """What became of what other reflectors sent."""
+        ...
+
     def take(self, code: bytes, identity: bytes, now: float) -> Line | None:
         """A free slot of the trunk to that reflector, on which JOIN is said until it is answered; None when there is
         none."""

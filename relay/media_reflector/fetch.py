@@ -28,7 +28,8 @@ async def fetch_descriptor(
 ) -> Descriptor:
     """The verified descriptor behind `reference`; `wall` is the wall time now.
 
-    Raises `TransportUnavailable`, or `PeerError` when what came back is not that reflector's descriptor.
+    Raises `TransportUnavailable`, `PeerError` when what came back is not that reflector's descriptor, and
+    `ComeAgainLater` when too many ask it at once.
     """
     answer = await _ask(dialer, reference.onion, descriptor_request(), isolation, timeout)
     return verify_descriptor(answer.data, reference, wall)

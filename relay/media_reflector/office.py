@@ -24,6 +24,19 @@ MAX_TRUNK_TICKETS = 4
 """Unused trunk tickets of one peer; they do not count against the agents' capacity, nor the agents' against them."""
 
 
+DROPS = ("request_refused", "not_a_peer", "bad_request")
+"""Every reason for which a request is granted nothing."""
+_EVENTS = (
+    "tickets_issued",
+    "tickets_used",
+    "tickets_expired",
+    "tickets_minted",
+    "trunk_tickets_issued",
+    "backup_keys_taken",
+    "descriptors_given",
+)
+
+
 class TicketOffice:
     """Issues tickets and forgets them: used, or too old.  Keeps the gate informed of what may open a line.
 
@@ -39,20 +52,7 @@ class TicketOffice:
         entropy: Entropy,
         gate: Gate,
     ) -> None:
-        self.counters = Counters(
-            (
-                "issued",
-                "used",
-                "expired",
-                "refused",
-                "not_a_peer",
-                "garbage",
-                "descriptor",
-                "minted",
-                "backup_keys",
-                "trunk_issued",
-            )
-        )
+        self.counters = Counters((*DROPS, *_EVENTS))
         self.capacity = capacity
         self.draining = False
         self._key = kem_private_key
@@ -89,19 +89,19 @@ class TicketOffice:
         try:
             asked = read_request(request)
             if asked.kind == RequestKind.DESCRIPTOR:
-                self.counters.count("descriptor")
+                self.counters.count("descriptors_given")
                 return write_answer(Answer(True, signed_descriptor(), 0))
             return write_answer(self._grant(asked, now))
         except PeerError:
-            self.counters.count("garbage")
+            self.counters.count("bad_request")
             raise
 
     def _grant(self, asked: Request, now: float) -> Answer:
         """Decide before anything is opened: a reflector that is full must be cheap to ask."""
-        if not self._has_room(asked):
-            self.counters.count("refused")
-            span = LATEST_MOMENT - SOONEST_MOMENT + 1
-            return Answer(False, b"", SOONEST_MOMENT + self._entropy.below(span))
+        refused = self._why_not(asked)
+        if refused is not None:
+            self.counters.count(refused)
+            return self._another_moment()
         if asked.kind == RequestKind.TICKET:
             self.issue(asked.sealed, now)
             return Answer(True, b"", int(LIFETIME))
@@ -109,20 +109,28 @@ class TicketOffice:
         secret = open_secret(asked, self._key, self._identity)
         if asked.kind == RequestKind.TRUNK_TICKET:
             ticket = Ticket.fresh(secret, now + LIFETIME, TicketKind.TRUNK, asked.peer)
-            self._put(ticket, self._trunk, "trunk_issued")
+            self._put(ticket, self._trunk, "trunk_tickets_issued")
             return Answer(True, b"", int(LIFETIME))
         self._keys.leave(asked.peer, secret, now)
         self._gate.check_keys(*self._keys.check_keys)
-        self.counters.count("backup_keys")
+        self.counters.count("backup_keys_taken")
         return Answer(True, b"", int(KEY_LIFETIME))
 
-    def _has_room(self, asked: Request) -> bool:
+    def put_off(self) -> bytes:
+        """The padded answer to whoever comes when there is no time to read what they ask: another moment."""
+        return write_answer(self._another_moment())
+
+    def _another_moment(self) -> Answer:
+        span = LATEST_MOMENT - SOONEST_MOMENT + 1
+        return Answer(False, b"", SOONEST_MOMENT + self._entropy.below(span))
+
+    def _why_not(self, asked: Request) -> str | None:
+        """What a request that is refused counts as; None for one that is granted.  The asker is told nothing of it."""
         if asked.kind != RequestKind.TICKET and asked.peer not in self._peers:
-            # Told the same as everybody else: who is nobody's peer need not know it.
-            self.counters.count("not_a_peer")
-            return False
-        if self.draining:
-            return False
+            return "not_a_peer"
+        return None if not self.draining and self._has_room(asked) else "request_refused"
+
+    def _has_room(self, asked: Request) -> bool:
         match asked.kind:
             case RequestKind.BACKUP_KEY:
                 return self._keys.has_room(asked.peer)
@@ -136,7 +144,7 @@ class TicketOffice:
         """Take an agent's sealed secret.  Raises `PeerError` (not sealed to us, or here already)."""
         secret = unseal(RequestKind.TICKET, sealed_secret, self._key, self._identity)
         ticket = Ticket.fresh(secret, now + LIFETIME)
-        self._put(ticket, self._fetched, "issued")
+        self._put(ticket, self._fetched, "tickets_issued")
         return ticket
 
     def _put(self, ticket: Ticket, table: dict[bytes, Ticket], count: str) -> None:
@@ -169,7 +177,7 @@ class TicketOffice:
         known = self._fetched.pop(ticket_id, None) or self._trunk.pop(ticket_id, None)
         if known is None and not self._keys.use(ticket_id):
             raise MisuseError("a ticket that is not there was used")
-        self.counters.count("used")
+        self.counters.count("tickets_used")
 
     def resumption(self, now: float, again: bytes = b"") -> Ticket:
         """A resumption ticket, for a line to be handed in its cells; also while draining, because a restart is what it
@@ -178,7 +186,7 @@ class TicketOffice:
         known = self._keys.find(again, now) if again else None
         if known is not None:
             return known
-        self.counters.count("minted")
+        self.counters.count("tickets_minted")
         return self._keys.mint(now)
 
     def void(self, ticket_id: bytes) -> None:
@@ -192,7 +200,7 @@ class TicketOffice:
             while table and now >= (oldest := next(iter(table.values()))).expires:
                 del table[oldest.id]
                 self._gate.forbid(oldest.id)
-                self.counters.count("expired")
+                self.counters.count("tickets_expired")
         if self._keys.renew(now):
             self._gate.check_keys(*self._keys.check_keys)
 

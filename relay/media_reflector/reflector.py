@@ -28,6 +28,7 @@ from relay.media_reflector.forwarding.face import (
 from relay.media_reflector.handouts import BackupSource, HandOuts
 from relay.media_reflector.handshake import ticket_number
 from relay.media_reflector.line import Line, Slots
+from relay.media_reflector.office import DROPS as OFFICE_DROPS
 from relay.media_reflector.office import TicketOffice
 from relay.media_reflector.opening import Openings
 from relay.media_reflector.roaming import Roaming
@@ -51,8 +52,9 @@ _OWN_DROPS = (
     "line_gone",
     "overburdened",
 )
-DROPS = face.DROPS + _OWN_DROPS
-"""Every reason for which a datagram, a body or a wish goes no further; the data plane counts the first of them."""
+DROPS = face.DROPS + _OWN_DROPS + OFFICE_DROPS
+"""Every reason for which a datagram, a body or a wish goes no further: the data plane's, our own, and the ticket
+office's.  Trunks have more (`trunk.DROPS`)."""
 
 _EVENTS = (
     *opening.EVENTS,
@@ -75,7 +77,7 @@ class Occupancy:
 
 
 class Reflector:
-    """All lines of one reflector.  `counters` holds what is decided here; `counts` the data plane's besides."""
+    """All lines of one reflector.  `counters` holds what is decided here, `counts` everything that is counted."""
 
     def __init__(
         self,
@@ -136,8 +138,13 @@ class Reflector:
         return len(self._lines) - self._trunk_slots
 
     def counts(self) -> Mapping[str, int]:
-        """All counts, those of the data plane too, by name."""
-        return {**self._forwarding.counters(), **self.counters.snapshot()}
+        """All counts by name: those of the data plane, the ticket office and the trunks too."""
+        counted = {
+            **self._forwarding.counters(),
+            **self.counters.snapshot(),
+            **self._office.counters.snapshot(),
+        }
+        return counted if self._trunks is None else {**counted, **self._trunks.counters.snapshot()}
 
     def drain(self) -> None:
         """No new lines, tickets or calls from now on; every line is told, over the next seconds.

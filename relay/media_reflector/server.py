@@ -27,8 +27,16 @@ _SOCKET_BUFFER = 1 << 24
 _UPCALLS_AT_ONCE = 16
 """Upcalls decided before the event loop gets its turn: a handshake takes a fifth of a millisecond."""
 
-_TICKET_TIMEOUT = 20.0
-_TICKET_STREAMS = 64
+TICKET_TIMEOUT = 20.0
+TICKET_STREAMS = 64
+"""Streams whose request is waited for at one time, and for how long.  Whoever comes beside them is told another moment,
+whatever they ask."""
+PUT_OFF_TIMEOUT = 5.0
+PUT_OFF_STREAMS = 192
+"""Those at one time, and how long each may take to hear it; whoever comes beside these too is told nothing."""
+STREAM_DROPS = ("streams_put_off", "streams_shut", "streams_broken")
+"""Every reason for which a stream brings its asker nothing: told another moment, told nothing, no whole request came in
+time."""
 
 
 class CellServer:
@@ -128,17 +136,14 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 class TicketServer:
-    """Answers one request per stream: the signed descriptor, or a ticket.
-
-    Counters: `requests`, `garbage`, `too_many`.
-    """
+    """Answers one request per stream: the signed descriptor, or a ticket, or another moment."""
 
     def __init__(self, office: TicketOffice, signed_descriptor: Callable[[], bytes], clock: Clock) -> None:
-        self.counters = Counters(("requests", "garbage", "too_many"))
+        self.counters = Counters((*STREAM_DROPS, "requests"))
         self._office = office
         self._signed_descriptor = signed_descriptor
         self._clock = clock
-        self._streams = 0
+        self._answering = self._putting_off = 0
         self._server: asyncio.Server | None = None
 
     async def listen_unix(self, path: Path) -> Path:
@@ -159,20 +164,40 @@ class TicketServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if self._streams >= _TICKET_STREAMS:
-                self.counters.count("too_many")
-                return
-            self._streams += 1
-            try:
-                async with asyncio.timeout(_TICKET_TIMEOUT):
-                    request = await read_frame(reader, REQUEST_SIZE)
-                    answer = self._office.answer(request, self._signed_descriptor, self._clock.monotonic())
-                    self.counters.count("requests")
-                    writer.write(frame(answer))
-                    await writer.drain()
-            finally:
-                self._streams -= 1
-        except (PeerError, TimeoutError, ConnectionError):
-            self.counters.count("garbage")
+            if self._answering < TICKET_STREAMS:
+                await self._answer(reader, writer)
+            elif self._putting_off < PUT_OFF_STREAMS:
+                await self._put_off(reader, writer)
+            else:
+                self.counters.count("streams_shut")
         finally:
             writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._answering += 1
+        try:
+            async with asyncio.timeout(TICKET_TIMEOUT):
+                request = await read_frame(reader, REQUEST_SIZE)
+                self.counters.count("requests")
+                # What is no request the office has counted, and whoever sent it is told nothing.
+                with contextlib.suppress(PeerError):
+                    answer = self._office.answer(request, self._signed_descriptor, self._clock.monotonic())
+                    writer.write(frame(answer))
+                    await writer.drain()
+        except (PeerError, TimeoutError, ConnectionError):
+            self.counters.count("streams_broken")
+        finally:
+            self._answering -= 1
+
+    async def _put_off(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say so at once, then let the request come: a stream that is closed on bytes that nobody read may lose the
+        answer on its way."""
+        self._putting_off += 1
+        self.counters.count("streams_put_off")
+        try:
+            with contextlib.suppress(PeerError, TimeoutError, ConnectionError):
+                async with asyncio.timeout(PUT_OFF_TIMEOUT):
+                    writer.write(frame(self._office.put_off()))
+                    await read_frame(reader, REQUEST_SIZE)
+        finally:
+            self._putting_off -= 1

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from relay.core import Counters
 from relay.media_reflector import JoinRefused, LineCrossed
 from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.crossing import CROSSED_EVERY, LATEST_AGAIN, SOONEST_AGAIN
@@ -125,6 +126,7 @@ class Trunk:
 
     def __init__(self, world: World, slots: int = 1) -> None:
         self.world = world
+        self.counters = Counters(("told",))
         self.free_slots: list[Line] = []
         self.asked: list[tuple[bytes, bytes]] = []
         self.freed: list[tuple[int, bytes]] = []

@@ -115,7 +115,7 @@ def test_a_ticket_lives_ten_minutes() -> None:
     office.expire(LIFETIME)
     assert len(office) == 0
     assert gate.permitted == set()
-    assert office.counters["expired"] == 1
+    assert office.counters["tickets_expired"] == 1
 
 
 def test_the_cap_holds_until_tickets_ran_out_or_it_is_raised() -> None:
@@ -137,7 +137,7 @@ def test_the_same_request_twice_is_refused() -> None:
     _ask(office, request)
     with pytest.raises(PeerError, match="twice"):
         _ask(office, request)
-    assert office.counters["garbage"] == 1
+    assert office.counters["bad_request"] == 1
 
 
 def test_a_request_sealed_to_another_reflector_is_refused() -> None:
@@ -217,7 +217,7 @@ def test_the_moments_are_spread() -> None:
     assert len(set(moments)) > 60
     assert (min(moments), max(moments)) >= (SOONEST_MOMENT, SOONEST_MOMENT)
     assert max(moments) <= LATEST_MOMENT
-    assert office.counters["refused"] == 400
+    assert office.counters["request_refused"] == 400
 
 
 def test_a_full_office_opens_nothing_that_it_will_not_take() -> None:

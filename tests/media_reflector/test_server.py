@@ -12,6 +12,8 @@ from relay.core import MisuseError, PeerError, SystemClock, SystemEntropy, Trans
 from relay.media_reflector import (
     BodyReceived,
     CellServer,
+    ComeAgainLater,
+    Descriptor,
     LineClient,
     Reflector,
     ReflectorKeys,
@@ -22,8 +24,16 @@ from relay.media_reflector import (
 )
 from relay.media_reflector.forwarding import load_forwarding
 from relay.media_reflector.forwarding.face import Forwarding
+from relay.media_reflector.server import (
+    PUT_OFF_STREAMS,
+    PUT_OFF_TIMEOUT,
+    STREAM_DROPS,
+    TICKET_STREAMS,
+    TICKET_TIMEOUT,
+)
 from relay.rtp.cell import BODY_SIZE, CELL_SIZE, TICK
 from relay.wire import frame
+from tests.agent.virtual_time import WALL, LoopClock, in_virtual_time
 from tests.native_code import native_plane
 
 ONION = "a" * 56
@@ -271,8 +281,86 @@ async def test_garbage_at_the_ticket_stream_closes_it_without_a_word(node: Node)
             writer.write_eof()
         assert await reader.read() == b""
         writer.close()
-    assert node.tickets.counters["garbage"] == 4
+    assert node.tickets.counters["streams_broken"] == 2
+    assert node.reflector.counts()["bad_request"] == 2
     assert len(node.office) == 0
+
+
+class Streams:
+    """A ticket service and no reflector behind it; an `OnionDialer` to it."""
+
+    def __init__(self) -> None:
+        self.keys = ReflectorKeys.generate(ENTROPY)
+        self.reference = ReflectorReference(ONION, self.keys.public_identity)
+        office = self.keys.office(10, ENTROPY, load_forwarding("plain"))
+        self.server = TicketServer(office, self._descriptor, LoopClock())
+        self.address: Path | tuple[str, int] = Path()
+
+    def _descriptor(self) -> bytes:
+        return self.keys.signed_descriptor(ONION, [("127.0.0.1", 7210)], WALL, capacity=100)
+
+    async def open(
+        self, onion: str, port: int, *, isolation: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.address, tuple):
+            return await asyncio.open_connection(*self.address)
+        return await asyncio.open_unix_connection(self.address)
+
+    async def silent(self) -> asyncio.StreamWriter:
+        return (await self.open("", 0, isolation=""))[1]
+
+    async def ask(self) -> Descriptor:
+        return await fetch_descriptor(self, self.reference, isolation="", wall=WALL)
+
+    def dropped(self) -> list[int]:
+        """Streams that were put off, shut, broken."""
+        return [self.server.counters[reason] for reason in STREAM_DROPS]
+
+
+@pytest.mark.parametrize("family", ["unix", "loopback"])
+def test_whoever_comes_while_all_streams_are_taken_is_told_another_moment(
+    tmp_path: Path, family: str
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        streams = Streams()
+        server = streams.server
+        streams.address = (
+            await server.listen_unix(tmp_path / "s") if family == "unix" else await server.listen_loopback()
+        )
+        taken = [await streams.silent() for _ in range(TICKET_STREAMS)]
+        moments = set()
+        for _ in range(20):
+            with pytest.raises(ComeAgainLater) as refusal:
+                await streams.ask()
+            moments.add(refusal.value.seconds)
+        assert len(moments) > 5
+        assert streams.dropped() == [20, 0, 0]
+        await asyncio.sleep(TICKET_TIMEOUT + 0.1)
+        assert streams.dropped() == [20, 0, TICKET_STREAMS], "who says nothing makes room"
+        assert (await streams.ask()).identity == streams.reference.identity
+        for stream in taken:
+            stream.close()
+        await server.close()
+
+    run()
+
+
+@in_virtual_time
+async def test_those_who_are_told_another_moment_are_bounded_too(tmp_path: Path) -> None:
+    streams = Streams()
+    streams.address = await streams.server.listen_unix(tmp_path / "s")
+    taken = [await streams.silent() for _ in range(TICKET_STREAMS + PUT_OFF_STREAMS)]
+    reader, writer = await streams.open("", 0, isolation="")
+    assert await reader.read() == b""
+    assert streams.dropped() == [PUT_OFF_STREAMS, 1, 0]
+    await asyncio.sleep(PUT_OFF_TIMEOUT + 0.1)
+    with pytest.raises(ComeAgainLater):
+        await streams.ask()
+    for stream in (*taken, writer):
+        stream.close()
+    await asyncio.sleep(TICKET_TIMEOUT)
+    await streams.server.close()
 
 
 async def test_a_reflector_of_another_identity_is_not_believed(node: Node) -> None:

@@ -34,6 +34,14 @@ def test_a_call_goes_through_both_ways(make_plane: Callable[[], Forwarding]) -> 
     assert [site.reflector.occupancy.crossed for site in pair.sites] == [1, 1]
 
 
+def test_all_counts_of_a_reflector_are_told_each_under_a_name_of_its_own(pair: Pair) -> None:
+    site = pair.one
+    held = (site.reflector.counters, site.office.counters, site.trunks.counters)
+    counted = site.reflector.counts()
+    assert len(counted) == len(site.forwarding.counters()) + sum(len(one.snapshot()) for one in held)
+    assert (pair.two.count("trunk_tickets_issued"), counted["trunk_calls"]) == (1, 1)
+
+
 def test_nobody_is_told_that_lines_are_crossed_before_both_ends_are(pair: Pair) -> None:
     alice = pair.agent("alice", pair.one, code=CODE, via=True)
     pair.run(2.0)

@@ -102,7 +102,7 @@ class Site:
         self.trunks.know(other.identity, other.descriptor.static_key)
 
     def count(self, name: str) -> int:
-        return {**self.reflector.counts(), **self.trunks.counters.snapshot()}[name]
+        return self.reflector.counts()[name]
 
 
 class Pair:

@@ -122,7 +122,7 @@ async def test_a_fresh_key_is_left_again_and_again(world: World, monkeypatch: py
     world.keeper.aim(one.reference)
     await world.ticket()
     before = list(one.gate.keys)
-    await until(lambda: one.office.counters["backup_keys"] >= 4)
+    await until(lambda: one.office.counters["backup_keys_taken"] >= 4)
     assert not set(before) <= set(one.gate.keys), "the oldest are gone"
     assert one.takes(await world.ticket())
 
@@ -141,15 +141,17 @@ async def test_answers_that_are_lost_push_out_no_key_that_is_in_use(
         raise TransportUnavailable("the answer was lost")
 
     monkeypatch.setattr(module, "leave_backup_key", lost)
-    left = one.office.counters["backup_keys"]
-    await until(lambda: one.office.counters["backup_keys"] >= left + 4)
+    left = one.office.counters["backup_keys_taken"]
+    await until(lambda: one.office.counters["backup_keys_taken"] >= left + 4)
     in_use = await world.ticket()
     assert one.takes(in_use)
     assert len(one.office._keys._left[world.keys.public_identity]) == 2
     monkeypatch.setattr(module, "leave_backup_key", leave_backup_key)
     monkeypatch.setattr(module, "LEAVE_EVERY", 1800.0)
-    confirmed = one.office.counters["backup_keys"]
-    await until(lambda: one.office.counters["backup_keys"] > confirmed and world.keeper._unconfirmed is None)
+    confirmed = one.office.counters["backup_keys_taken"]
+    await until(
+        lambda: one.office.counters["backup_keys_taken"] > confirmed and world.keeper._unconfirmed is None
+    )
     after = await world.ticket()
     assert one.takes(after)
     assert one.takes(in_use), "and those that were handed out before are good for as long as their key"
