@@ -89,8 +89,10 @@ class ReflectorNode:
         )
         self.trunks.serve(self.reflector)
         self._cells = CellServer(self.reflector, self._forwarding, clock)
-        tickets = TicketServer(self._office, self._signed_descriptor, clock)
-        self._onion = ReflectorOnion(settings.tor, self._state, tickets, clock, entropy, self._reachable)
+        self._tickets = TicketServer(self._office, self._signed_descriptor, clock)
+        self._onion = ReflectorOnion(
+            settings.tor, self._state, self._tickets, clock, entropy, self._reachable
+        )
         self._backup = BackupKeeper(self._keys, self._onion, clock, entropy)
         self._series = DescriptorSeries(self._keys.sign, self._state.descriptor_date())
         self._publisher = DescriptorPublisher(
@@ -165,7 +167,8 @@ class ReflectorNode:
 
     def status(self) -> dict[str, object]:
         """Counts, rounded down, so that no line and no call shows in them."""
-        return status(self._forwarding.name, self.reflector.occupancy, self.reflector.counts())
+        counts = {**self.reflector.counts(), **self._tickets.counters.snapshot()}
+        return status(self._forwarding.name, self.reflector.occupancy, counts)
 
     def _apply(self, settings: ReflectorSettings) -> None:
         """Have everything that can change at run time be as in `settings`, which were checked."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from relay.media_reflector import DROPS, Occupancy
+from relay.media_reflector import DROPS, Occupancy, server, trunk
 
 STATUS_EVERY = 3600.0
 """Seconds between two lines of counts.  Together with the rounding below: a log of these lines must show load,
@@ -12,6 +12,8 @@ CELLS_ROUNDED = 1_000_000
 """One line takes 180,000 cells an hour each way."""
 FAULTS_ROUNDED = 1000
 
+REASONS = (*DROPS, *trunk.DROPS, *server.STREAM_DROPS)
+"""Every reason for which something that came to a reflector, over UDP or over Tor, went no further."""
 _FAULTS = ("departures_missed", "send_failed", "receive_failed")
 
 
@@ -21,7 +23,7 @@ def rounded(count: int, unit: int) -> int:
 
 def status(data_plane: str, occupancy: Occupancy, counts: Mapping[str, int]) -> dict[str, object]:
     """One line of counts, from all those that the reflector has."""
-    dropped = {reason: rounded(counts[reason], FAULTS_ROUNDED) for reason in DROPS}
+    dropped = {reason: rounded(counts[reason], FAULTS_ROUNDED) for reason in REASONS}
     return {
         "event": "status",
         "data_plane": data_plane,

@@ -53,6 +53,25 @@ async def test_it_becomes_ready_serves_and_stops(start: Start, tor: FakeTor) -> 
     assert (last["event"], last["data_plane"], last["lines"], last["dropped"]) == ("status", "plain", 0, {})
 
 
+async def test_the_log_says_what_its_onion_service_and_its_trunks_refused(
+    start: Start, tor: FakeTor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.node.reflector_status.FAULTS_ROUNDED", 1)
+    monkeypatch.setattr("relay.media_reflector.server.TICKET_STREAMS", 1)
+    running = await start()
+    descriptor = await descriptor_of(tor, running)
+    running.node._office.capacity = 0
+    with pytest.raises(ComeAgainLater):
+        await fetch_ticket(tor, descriptor, ENTROPY, isolation="z", now=CLOCK.monotonic())
+    _, silent = await tor.open(descriptor.onion, 7220, isolation="s")
+    with pytest.raises(ComeAgainLater):
+        await fetch_ticket(tor, descriptor, ENTROPY, isolation="z", now=CLOCK.monotonic())
+    silent.close()
+    running.node.trunks.counters.count("trunk_refused")
+    dropped = running.node.status()["dropped"]
+    assert dropped == {"request_refused": 1, "trunk_refused": 1, "streams_put_off": 1}
+
+
 async def test_both_kinds_of_address_are_served_and_told(start: Start, tor: FakeTor) -> None:
     running = await start(udp_listen=["127.0.0.1:0", "[::1]:0"])
     descriptor = await descriptor_of(tor, running)

@@ -1,13 +1,13 @@
 """What a log may hold: load, never a line, never a call."""
 
-from relay.media_reflector import DROPS, Occupancy
+from relay.media_reflector import Occupancy
 from relay.media_reflector.forwarding.face import COUNTERS
-from relay.node.reflector_status import STATUS_EVERY, status
+from relay.node.reflector_status import REASONS, STATUS_EVERY, status
 
 
 def carrying(lines: int, cells: int, drops: int) -> dict[str, object]:
     occupancy = Occupancy(lines=lines, opening=lines, crossed=lines, tickets=lines)
-    counts = dict.fromkeys((*COUNTERS, *DROPS), drops) | {"cells_received": cells, "cells_sent": cells}
+    counts = dict.fromkeys((*COUNTERS, *REASONS), drops) | {"cells_received": cells, "cells_sent": cells}
     return status("native", occupancy, counts)
 
 
@@ -25,8 +25,10 @@ def test_load_does() -> None:
 
 def test_every_reason_to_drop_is_named_and_rounded() -> None:
     dropped = carrying(0, 0, 4_321)["dropped"]
-    assert dropped == dict.fromkeys(DROPS, 4000)
-    assert {"replayed", "upcalls_full", "stranger_limited", "line_limited", "no_capacity"} <= set(DROPS)
+    assert dropped == dict.fromkeys(REASONS, 4000)
+    planes = {"replayed", "upcalls_full", "stranger_limited", "line_limited", "no_capacity"}
+    assert planes | {"request_refused", "trunk_refused", "streams_put_off"} <= set(REASONS)
+    assert len(set(REASONS)) == len(REASONS), "no two of them share a count"
 
 
 def test_nothing_finer_than_a_unit_is_ever_told() -> None:
