@@ -1,15 +1,16 @@
-"""How many lines a core carries: the curve, and how two workers share."""
+"""How many lines a core carries, and how many two workers: data planes alone, with no control plane behind them."""
 
 from bench.peers import floor
 from bench.relays import NATIVE, Bench, point
-from bench.report import Point, Report, at_least, not_run, reported
+from bench.report import Point, Report, Row, at_least, not_run, reported
 from relay.core import TransportUnavailable
 from relay.lab.load.measure import MAX_CPU, MAX_LOSS, Observation
+from relay.lab.load.processes import Cores
 from relay.rtp.cell import TICK
 
 CURVE = (100, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 10_000, 15_000, 20_000)
 QUICK_CURVE = (100, 1000, 3000, 5000)
-TWO_WORKERS = (1000, 2000, 3000)
+TWO_WORKERS = (1000, 2000, 3000, 4000, 5000, 6000, 8000, 10_000, 15_000, 20_000)
 TRIES = 3
 """How often a number of lines is tried: a virtual machine stands still now and then, and that is not the relay's."""
 _TARGET = 5000
@@ -31,8 +32,8 @@ def lines_per_core(bench: Bench, report: Report) -> int:
     why = _why(beyond[0]) if beyond else "the curve ends there"
     how = (
         f"most lines, to within {_PRECISION:.0%}, with at most {MAX_CPU:.0%} of the core, no line missing a tick and a "
-        f"loss under {MAX_LOSS:.2%}; every line full both ways at 20 ms, {seconds:g} s, best of {TRIES} tries; beyond "
-        f"it: {why}"
+        f"loss under {MAX_LOSS:.2%}; every line full both ways at 20 ms, {seconds:g} s, best of {TRIES} tries, data "
+        f"plane alone; beyond it: {why}"
     )
     floor_cost = next((cost for name, cost in report.costs.items() if name.startswith(floor.SLOTTED)), None)
     if floor_cost is not None:
@@ -43,23 +44,49 @@ def lines_per_core(bench: Bench, report: Report) -> int:
 
 
 def two_workers(bench: Bench, report: Report) -> None:
-    """The same with two workers, which share this machine's cores with the load generator where there are only two."""
-    seconds = bench.seconds(5.0, 2.0)
-    found = []
+    """How many lines two workers carry together, and what a cell through them costs; in steps, until they fail."""
+    seconds, cores = bench.seconds(5.0, 2.0), Cores.split(2)
+    found: list[Point] = []
     for lines in TWO_WORKERS[:1] if bench.quick else TWO_WORKERS:
         try:
             found.append(_best(bench, lines, seconds, workers=2))
         except TransportUnavailable as error:
             report.rows.append(not_run("two workers", "", str(error)))
             return
+        if not found[-1].carried:
+            break
+    single = [one for one in report.curve if one.workers == 1]
     report.curve += found
-    single = {one.lines: one for one in report.curve if one.workers == 1}
+    report.rows += rows_of_two(found, single, shared=cores.shared)
+
+
+def rows_of_two(found: list[Point], single: list[Point], *, shared: bool) -> list[Row]:
+    """What two workers carried and what a cell cost, beside one worker (`single`) in the same run.
+
+    `shared` says that the load took its time from the relay's two cores: then it is no proof that cores add up.
+    """
+    most = max((one.lines for one in found if one.carried and one.cpu <= 2 * MAX_CPU), default=0)
+    alone = _most({one.lines: one for one in single})
+    where = "the load on these same two cores" if shared else "the load on others"
+    how = (
+        f"most lines of {', '.join(str(one.lines) for one in found)} with at most {MAX_CPU:.0%} of two cores, no line "
+        f"missing a tick and a loss under {MAX_LOSS:.2%}; data plane alone, SO_REUSEPORT, {where}; one worker with a "
+        f"core of its own: {alone or 'not measured'}"
+    )
+    rows = [reported("lines carried by two workers", most, how, digits=0)]
+    costs = {one.lines: one.microseconds_per_cell for one in single}
     for one in found:
-        alone = single.get(one.lines)
-        if alone and alone.microseconds_per_cell and one.microseconds_per_cell and one.load_kept_up:
-            value = one.microseconds_per_cell / alone.microseconds_per_cell
+        if one.microseconds_per_cell is None or not one.load_kept_up:
+            continue
+        carried = "all" if one.carried else "not all"
+        how = f"{where}; {carried} lines were carried, at {one.cpu:.0%} of one core together"
+        measure = f"two workers: CPU per cell, {one.lines} lines, us"
+        rows.append(reported(measure, one.microseconds_per_cell, how))
+        if cost := costs.get(one.lines):
             how = f"CPU per cell of two workers (SO_REUSEPORT) against one, {one.lines} lines; same run"
-            report.rows.append(reported(f"two workers against one, {one.lines} lines, times", value, how))
+            value = one.microseconds_per_cell / cost
+            rows.append(reported(f"two workers against one, {one.lines} lines, times", value, how))
+    return rows
 
 
 def _most(found: dict[int, Point]) -> int:
@@ -80,7 +107,7 @@ def _best(bench: Bench, lines: int, seconds: float, *, workers: int) -> Point:
     for _ in range(1 if bench.quick else TRIES):
         tries.append(bench.observe(NATIVE, lines, seconds, workers=workers))
         # Once a core is full another try does not empty it.
-        if tries[-1].carried or tries[-1].cpu > 0.9 or tries[-1].load_cpu > 0.95:
+        if tries[-1].carried or tries[-1].cpu > 0.9 * workers or tries[-1].load_cpu > 0.95:
             break
     return point(NATIVE, workers, min(tries, key=lambda one: (not one.carried, one.missed, one.loss)))
 

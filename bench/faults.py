@@ -1,9 +1,9 @@
 """What a flood does to a reflector full of lines: `make faults`, or `python -m bench.faults`.
 
-`[--lines 2000] [--rate 200000] [--seconds 8] [--out faults-out]`.  Each kind of hostile datagram alone, then all of
-them together, at this machine's loopback, against data plane and control plane as they ship; before them the same lines
-without any flood.  Honest agents open lines all the while.  The figures go to summary.json; exits with 1 where a
-target is missed.
+`[--lines 2000] [--rate 200000] [--seconds 8] [--workers 1] [--out faults-out]`.  Each kind of hostile datagram alone,
+then all of them together, at this machine's loopback, against data plane and control plane as they ship; before them
+the same lines without any flood.  Honest agents open lines all the while.  The figures go to summary.json; exits with 1
+where a target is missed.
 
 Everybody who takes part runs at raised priority where that is allowed: agents have machines of their own elsewhere, and
 what something else on this one does to them is no loss of the reflector's.
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--lines", type=int, default=2000)
     parser.add_argument("--rate", type=int, default=200_000, help="hostile datagrams a second")
     parser.add_argument("--seconds", type=float, default=8.0, help=f"of each kind, at most {MAX_SECONDS:g}")
+    parser.add_argument("--workers", type=int, default=1, help="of the reflector, which all see the flood")
     parser.add_argument("--data-plane", choices=("native", "plain"), default="native")
     parser.add_argument("--only", help="one kind, or 'all together'")
     parser.add_argument("--out", type=Path, default=Path("faults-out"))
@@ -73,6 +74,7 @@ def main() -> int:
                 clock,
                 SystemEntropy(),
                 prefer=options.data_plane,
+                workers=options.workers,
             ) as attack:
                 found = []
                 for phase in phases:
@@ -87,6 +89,7 @@ def main() -> int:
         "commit": commit(),
         "date": datetime.fromtimestamp(clock.wall(), UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "workers": options.workers,
         "niceness": os.getpriority(os.PRIO_PROCESS, 0),
         "rows": [asdict(row) for row in rows],
         "counters": {each.phase.name: each.observed.counters for each in found},

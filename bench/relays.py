@@ -55,7 +55,17 @@ class Bench:
             return self._observe_peer(relay, lines, seconds, grain)
         if relay in (floor.SLOTTED, floor.AT_ONCE):
             return self._observe_floor(relay, lines, seconds, grain)
-        return observe_forwarding(lines, seconds, self.clock, prefer=relay, workers=workers, grain=grain)
+        cores = Cores.split(workers)
+        return observe_forwarding(
+            lines,
+            seconds,
+            self.clock,
+            prefer=relay,
+            workers=workers,
+            cores=cores,
+            generators=1 if cores.shared else min(workers, len(cores.load)),
+            grain=grain,
+        )
 
     def _observe_floor(self, relay: str, lines: int, seconds: float, grain: float) -> Observation:
         with Load(lines, self.cores) as load:

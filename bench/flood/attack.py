@@ -126,11 +126,13 @@ class Attack:
         entropy: Entropy,
         *,
         prefer: str = "native",
+        workers: int = 1,
         seed: int = 1,
         first_messages: int = 200,
         newcomers: int = 4000,
     ) -> None:
-        """`program` is the built generator, `directory` holds what it needs; `prefer` as `load_forwarding` takes it.
+        """`program` is the built generator, `directory` holds what it needs; `prefer` as `load_forwarding` takes it,
+        `workers` on as many cores of their own where there are more.
 
         `first_messages` are seen by the attacker for each phase, none for two, as a ticket opens one line; `newcomers`
         honest agents at most try to get in.  Raises `TransportUnavailable`.
@@ -138,7 +140,7 @@ class Attack:
         self._rate, self._seed, self._program = rate, seed, program
         self._first_messages = first_messages
         self._clock, self._entropy = clock, entropy
-        self._cores = Cores.split(1)
+        self._cores = Cores.split(workers)
         self._material = directory / "material"
         with ExitStack() as stack:
             self._load = stack.enter_context(Load(lines, self._cores))
@@ -149,6 +151,7 @@ class Attack:
                 self._load.ports,
                 self._load.lines_per_port,
                 prefer,
+                workers,
                 first=first_messages * len(PHASES),
                 newcomers=newcomers,
                 home=self._home,

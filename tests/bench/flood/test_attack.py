@@ -12,7 +12,8 @@ from tests.native_code import absent
 
 
 @pytest.mark.alone
-def test_every_datagram_is_accounted_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_datagram_is_accounted_for(tmp_path: Path, workers: int) -> None:
     try:
         load_forwarding("native")
         build(tmp_path / "flood")
@@ -26,6 +27,7 @@ def test_every_datagram_is_accounted_for(tmp_path: Path) -> None:
         tmp_path,
         SystemClock(),
         SystemEntropy(),
+        workers=workers,
         first_messages=20,
         newcomers=500,
     ) as attack:
