@@ -42,8 +42,9 @@ def command(
 ) -> None:
     """Say how many lines a reflector carries here, and what keeps it from more.
 
-    Every line is as busy as it can be: a cell in every tick, both ways, opened and sealed.  All of it stays on this
-    machine's loopback; other programs that are busy meanwhile make the answer smaller.
+    Every line is as busy as it can be: a cell in every tick, both ways, opened and sealed.  That is the data plane
+    alone: opening lines, and what they ask for, takes more.  All of it stays on this machine's loopback; other programs
+    that are busy meanwhile make the answer smaller.
     """
     # numpy and the data planes are not needed for --help.
     from relay.lab.load.capacity import find_capacity
