@@ -23,7 +23,6 @@ from relay.media_reflector.tickets import LIFETIME, Gate, Ticket, TicketKind
 MAX_TRUNK_TICKETS = 4
 """Unused trunk tickets of one peer; they do not count against the agents' capacity, nor the agents' against them."""
 
-
 DROPS = ("request_refused", "not_a_peer", "bad_request")
 """Every reason for which a request is granted nothing."""
 _EVENTS = (
