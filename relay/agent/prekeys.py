@@ -11,7 +11,9 @@ PREKEY_LIFE = 86400.0
 PREKEY_KEPT = 4 * 86400.0
 """Seconds after which it is deleted: then nobody, with whatever keys, opens a ring that was sealed to it."""
 
-_FILES = tuple(f"prekey.{age}" for age in range(4))
+PREKEY_FILES = tuple(f"prekey.{age}" for age in range(4))
+"""Their names, newest first.  No copy of them is to be made: it would outlive them."""
+
 _log = get_logger("prekeys")
 
 
@@ -22,7 +24,7 @@ class PrekeyRing:
         self._state = state
         self._entropy = entropy
         self._unkept = False
-        self._keys = [key for key in (self._read(name) for name in _FILES) if key is not None]
+        self._keys = [key for key in (self._read(name) for name in PREKEY_FILES) if key is not None]
 
     def current(self, now: float) -> Prekey:
         """The prekey to publish; a new one where the last is a day old."""
@@ -52,13 +54,13 @@ class PrekeyRing:
             return None
 
     def _save(self, now: float) -> None:
-        self._keys = [key for key in self._keys if now - key.created <= PREKEY_KEPT][: len(_FILES)]
+        self._keys = [key for key in self._keys if now - key.created <= PREKEY_KEPT][: len(PREKEY_FILES)]
         self._unkept = True
         try:
             # The oldest first: a crash in between leaves a key twice, never not at all.
-            for name, key in reversed(list(zip(_FILES, self._keys, strict=False))):
+            for name, key in reversed(list(zip(PREKEY_FILES, self._keys, strict=False))):
                 self._state.write(name, key.to_bytes())
-            for name in _FILES[len(self._keys) :]:
+            for name in PREKEY_FILES[len(self._keys) :]:
                 self._state.remove(name)
             self._unkept = False
         except NotKept:
@@ -67,7 +69,7 @@ class PrekeyRing:
                 self._remove_expired(now)
 
     def _remove_expired(self, now: float) -> None:
-        for name in _FILES:
+        for name in PREKEY_FILES:
             key = self._read(name)
             if key is not None and now - key.created > PREKEY_KEPT:
                 self._state.remove(name)

@@ -11,6 +11,7 @@ import msgspec
 from relay.agent.credentials import IDENTITY_FILE
 from relay.agent.kept import NAMES, Damaged, NotKept, read_file
 from relay.agent.listings import DATABASE
+from relay.agent.prekeys import PREKEY_FILES
 from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_directory import HEADERS, VAULT, VaultDirectory, overwrite
 from relay.core import ConfigurationError, Entropy, MisuseError, PeerError
@@ -19,8 +20,9 @@ from relay.wire import UNREADABLE, decode, encode
 
 LARGEST_EXPORT = LARGEST_PART
 
-_FETCHED_AGAIN = frozenset({DATABASE, "listings.json", "descriptors.known"})
-"""Not worth a place in an export."""
+_STAYS_HERE = frozenset({DATABASE, "listings.json", "descriptors.known", *PREKEY_FILES})
+"""In no export.  The copies are fetched again; prekeys are deleted after some days, and an export is a copy that would
+have them for as long as somebody keeps it: with its passphrase, rings that were recorded would open."""
 _LEFT_BY_EARLIER = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 _TORS = "tor"
 _BLOCK = 4096
@@ -97,7 +99,7 @@ def export(directory: VaultDirectory, files: SealedFiles, entropy: Entropy) -> t
     """
     names, parts, damaged = [], [], []
     for name in files.names():
-        if name in _FETCHED_AGAIN:
+        if name in _STAYS_HERE:
             continue
         try:
             content = files.read(name)
@@ -151,6 +153,9 @@ class Import:
             raise _no_export()
         whole, damaged = [], []
         for name, sealed in zip(names, self._export.parts, strict=True):
+            if name in _STAYS_HERE:
+                # Of an earlier version, or of who knows whom.
+                continue
             try:
                 whole.append((name, vault.open(_exported(name), sealed)))
             except PeerError:

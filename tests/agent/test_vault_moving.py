@@ -11,6 +11,7 @@ import pytest
 
 from relay.agent.credentials import own_identity
 from relay.agent.kept import NAMES, NotKept, PlainFiles
+from relay.agent.prekeys import PREKEY_LIFE, PrekeyRing
 from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_moving import (
     Import,
@@ -29,6 +30,7 @@ from tests.agent.vaults import ENTROPY, PASSPHRASE, directory_of, everything_in,
 
 SECRET = b"nobody must read this on a disk"
 KILLED = 9
+NOW = 1_800_000_000.0
 
 
 def in_the_clear(place: Path) -> PlainFiles:
@@ -162,6 +164,40 @@ def test_an_export_is_the_same_vault_on_another_machine(tmp_path: Path) -> None:
     opened = new.unlock(PASSPHRASE)
     assert opened.names() == ("contacts.json", "guards.json", "identity.key"), "listings are fetched again"
     assert all(opened.read(name) == files.read(name) for name in opened.names())
+
+
+def test_no_export_has_a_prekey_however_long_somebody_keeps_it(tmp_path: Path) -> None:
+    """Else whoever has it, and its passphrase, opened rings that were recorded years ago."""
+    files = full_vault(tmp_path / "old")
+    keys = PrekeyRing(files, ENTROPY)
+    published = keys.current(NOW)
+    keys.current(NOW + PREKEY_LIFE)
+    assert {"prekey.0", "prekey.1"} <= set(files.names())
+    data, damaged = export(directory_of(tmp_path / "old"), files, ENTROPY)
+    assert damaged == ()
+    read = Import(data)
+    vault = read.unlock(PASSPHRASE)
+    names = msgspec.json.decode(vault.open("names in an export", decode(data, _Export, limit=1 << 20).roll))
+    assert names == ["contacts.json", "guards.json", "identity.key"]
+    new = directory_of(tmp_path / "new")
+    read.place(tmp_path / "new", new, vault)
+    moved = PrekeyRing(new.unlock(PASSPHRASE), ENTROPY)
+    assert moved.usable(NOW + PREKEY_LIFE) == []
+    assert moved.current(NOW + PREKEY_LIFE).public != published.public, "the new machine publishes its own"
+
+
+def test_a_prekey_in_an_earlier_versions_export_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = full_vault(tmp_path / "old")
+    PrekeyRing(files, ENTROPY).current(NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.agent.vault_moving._STAYS_HERE", frozenset())
+        data, _ = export(directory_of(tmp_path / "old"), files, ENTROPY)
+    read = Import(data)
+    new = directory_of(tmp_path / "new")
+    assert read.place(tmp_path / "new", new, read.unlock(PASSPHRASE)) == ()
+    assert new.unlock(PASSPHRASE).names() == ("contacts.json", "guards.json", "identity.key")
 
 
 def test_what_is_damaged_is_left_out_by_name_and_the_rest_moves(tmp_path: Path) -> None:
