@@ -230,15 +230,20 @@ class Daemon:
         except ValueError:
             raise MisuseError("that is no key of a vault") from None
         files = SealedFiles(self._directory / VAULT, vault, self._entropy)
-        try:
-            files.names()
-        except Damaged:
+        if not files.opens:
             vault.wipe()
-            raise RefusedByPolicy("that key does not open the agent's vault") from None
+            raise RefusedByPolicy(
+                "that key opens nothing in the agent's vault; 'bayonne vault status --check' says what is whole"
+            )
         self._files = files
         self._was_locked.clear()
         self._unlocked.set()
         self._report("unlocked")
+        try:
+            files.names()
+        except Damaged as error:
+            # Whole parts open all the same, old ones too: that is for the owner to know.
+            self._report("damaged", why=str(error))
         return {"state": "unlocked"}
 
     async def _wipe(self, arguments: Mapping[str, str], stage: Stage) -> Mapping[str, str]:

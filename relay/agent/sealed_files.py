@@ -117,6 +117,11 @@ class SealedFiles:
     def locked(self, name: str) -> AbstractContextManager[None]:
         return file_lock(self.path / f".{self.vault.file_name('lock ' + name)}.lock")
 
+    @property
+    def opens(self) -> bool:
+        """Whether the vault's key opens anything here, whatever else is damaged."""
+        return any(self._mark_of(name) for name in (*_ROLLS, *sorted(NAMES)))
+
     def names(self) -> tuple[str, ...]:
         """Everything that is kept.  Raises `Damaged` where nobody knows."""
         return tuple(sorted(self._list().names))

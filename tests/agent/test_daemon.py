@@ -13,13 +13,16 @@ import pytest
 
 from relay.agent import AgentSettings
 from relay.agent.agent import Agent
+from relay.agent.contact_file import CONTACTS_FILE, Book, write_book
 from relay.agent.control import NobodyThere, agent_process, ask
 from relay.agent.daemon import KEY, LOCK, STATUS, UNLOCK, WIPE, Daemon
 from relay.agent.domain_desk import RESOLVE
 from relay.agent.events import Value
-from relay.agent.sealed_files import SealedFiles
+from relay.agent.flows import GROUPS_FILE
+from relay.agent.sealed_files import ROLL, SealedFiles
 from relay.agent.settings import VaultSettings
 from relay.agent.state import StateDirectory
+from relay.agent.zid_cache import ZidCache
 from relay.core import (
     ConfigurationError,
     MisuseError,
@@ -30,7 +33,7 @@ from relay.core import (
 )
 from relay.media_reflector import ReflectorKeys, ReflectorReference
 from relay.tor import TorClient
-from tests.agent.vaults import ENTROPY, PASSPHRASE, directory_of, new_vault
+from tests.agent.vaults import ENTROPY, PASSPHRASE, directory_of, flip, new_vault
 
 REFERENCE = str(ReflectorReference("a" * 56, ReflectorKeys.generate(SeededEntropy(1)).public_identity))
 CLOCK = SystemClock()
@@ -179,7 +182,7 @@ async def test_locked_it_has_no_key_no_agent_and_phones_have_to_wait_until_it_is
         for wrong in ("", "zz", "00" * 31):
             with pytest.raises(MisuseError):
                 await bench.ask(UNLOCK, key=wrong)
-        with pytest.raises(RefusedByPolicy, match="does not open"):
+        with pytest.raises(RefusedByPolicy, match="opens nothing"):
             await bench.ask(UNLOCK, key="00" * 32)
         assert bench.daemon.locked
         opened = directory_of(bench.directory).unlock(PASSPHRASE)
@@ -190,6 +193,26 @@ async def test_locked_it_has_no_key_no_agent_and_phones_have_to_wait_until_it_is
         with pytest.raises(MisuseError, match="not locked"):
             await bench.ask(UNLOCK, key=opened.vault.key.hex())
     assert [event for event in bench.told if "lock" in event] == ["locked", "unlocked"]
+
+
+async def test_damage_to_the_list_of_parts_keeps_no_owner_out_of_a_locked_agent(bench: Bench) -> None:
+    """Whole parts open without it, and whoever opens the vault is told."""
+    async with bench.running():
+        assert bench.files is not None
+        # What a vault never had would be missing now, as at any start: nobody knows whether it had.
+        bench.files.write(CONTACTS_FILE, write_book(Book()))
+        bench.files.write(GROUPS_FILE, b"{}")
+        ZidCache(bench.files, CLOCK, ENTROPY).own_phone()
+        await bench.ask(LOCK)
+        opened = directory_of(bench.directory).unlock(PASSPHRASE)
+        for name in (ROLL, f"{ROLL}.copy"):
+            flip(opened.path / opened.vault.file_name(name))
+        with pytest.raises(RefusedByPolicy, match="opens nothing"):
+            await bench.ask(UNLOCK, key="00" * 32)
+        assert await bench.ask(UNLOCK, key=opened.vault.key.hex()) == {"state": "unlocked"}
+        assert bench.told[-2:] == ["unlocked", "damaged"]
+        await bench.until("starting", 2)
+        assert await bench.ask(STATUS) == {"state": "unlocked"}
 
 
 async def test_a_call_is_not_ended_by_a_lock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
