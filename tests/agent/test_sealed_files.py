@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -200,6 +199,7 @@ while True:
         if number % 7 == 0:
             kept.remove("prekey.3")
         kept.write("prekey.3", b"x")
+    print(number, flush=True)
 """
 
 
@@ -211,11 +211,17 @@ def writer(place: Path, *names: str) -> "subprocess.Popen[str]":
     return made
 
 
+def wait_for_rounds(child: "subprocess.Popen[str]", count: int) -> None:
+    assert child.stdout is not None
+    for _ in range(count):
+        assert child.stdout.readline()
+
+
 def test_a_process_killed_as_it_writes_leaves_a_whole_vault_and_no_plaintext(kept: SealedFiles) -> None:
     last = 0
     for round_ in range(3):
         child = writer(kept.path.parent, "replays", "contacts.json")
-        time.sleep(0.05 + 0.013 * round_)
+        wait_for_rounds(child, 3 + round_)
         child.send_signal(signal.SIGKILL)
         child.wait()
         found = everything_in(kept.path)
@@ -230,7 +236,8 @@ def test_a_process_killed_as_it_writes_leaves_a_whole_vault_and_no_plaintext(kep
 
 def test_two_processes_at_once_lose_nothing_of_one_another(kept: SealedFiles) -> None:
     children = [writer(kept.path.parent, "replays") for _ in range(2)]
-    time.sleep(0.5)
+    for child in children:
+        wait_for_rounds(child, 20)
     for child in children:
         child.send_signal(signal.SIGTERM)
         child.wait()
