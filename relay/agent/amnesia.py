@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,17 +21,28 @@ from relay.identity.vault import KEY_SIZE, Vault
 
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _MOUNTS = Path("/proc/self/mountinfo")
+_USERS = Path("/run/user")
+_EVERYBODYS = Path("/dev/shm")
 
 
-def amnesic_directory(state_directory: Path, environment: Mapping[str, str]) -> Path:
-    """The place in memory that stands for a state directory; it may not be there.  Raises `ConfigurationError`."""
-    for place in (environment.get("XDG_RUNTIME_DIR", ""), "/dev/shm"):
-        if place and is_in_memory(Path(place)):
-            # Its name must say neither whose it is nor where it would be.
-            name = hashlib.sha256(b"bayonne amnesic" + os.fsencode(state_directory.absolute())).hexdigest()[
-                :16
-            ]
-            return Path(place) / f"bayonne-{os.geteuid()}-{name}"
+def amnesic_places(state_directory: Path) -> tuple[Path, ...]:
+    """All places in memory that may stand for a state directory; an agent is in one of them, or in none.
+
+    The user's alone first, else everybody's.  No variable has a say: whoever wipes from another session, from cron or
+    after su(1) has to find what was started here.
+    """
+    # Its name must say neither whose it is nor where it would be.
+    told = b"bayonne amnesic" + os.fsencode(state_directory.absolute())
+    name = f"bayonne-{os.geteuid()}-{hashlib.sha256(told).hexdigest()[:16]}"
+    return tuple(place / name for place in (_USERS / str(os.geteuid()), _EVERYBODYS))
+
+
+def amnesic_directory(state_directory: Path) -> Path:
+    """The one to begin in: where one was left, or runs, that one.  Raises `ConfigurationError`."""
+    places = amnesic_places(state_directory)
+    for place in (*filter(is_ours, places), *places):
+        if place.parent.is_dir() and os.access(place.parent, os.W_OK) and is_in_memory(place.parent):
+            return place
     raise ConfigurationError(
         "--amnesic: this machine has no file system in memory; mount a tmpfs at /dev/shm, or do without"
     )

@@ -70,7 +70,7 @@ def command(
 
 def _run_amnesic(settings: AgentSettings, clock: SystemClock, report: Reporter) -> None:
     entropy = SystemEntropy()
-    directory = amnesic_directory(settings.directory, os.environ)
+    directory = amnesic_directory(settings.directory)
     with in_memory(directory, entropy) as files:
         _serve(Daemon(settings, clock, entropy, report, files=files, directory=directory, lockable=False))
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from relay.agent import AgentSettings
-from relay.agent.amnesia import amnesic_directory, is_ours
+from relay.agent.amnesia import amnesic_places, is_ours
 from relay.agent.control import NobodyThere, ask
 from relay.agent.daemon import KEY
 from relay.agent.kept import Damaged, Kept, PlainFiles
@@ -120,15 +120,12 @@ def asked_of(directory: Path, command: str, arguments: Mapping[str, str] | None 
     return asyncio.run(ask(directory, command, arguments or {}, lambda words: None))
 
 
-def memory_of(directory: Path) -> Path | None:
-    """The place in memory of an amnesic agent that would stand for that directory, where one is."""
-    try:
-        place = amnesic_directory(directory, os.environ)
-    except ConfigurationError:
-        return None
-    return place if is_ours(place) else None
+def memory_of(directory: Path) -> tuple[Path, ...]:
+    """The places in memory that an amnesic agent made in that directory's stead; one at most, unless somebody was
+    killed."""
+    return tuple(filter(is_ours, amnesic_places(directory)))
 
 
 def _amnesic(directory: Path) -> Place | None:
-    place = memory_of(directory)
-    return None if place is None else by_running_agent(place)
+    found = (by_running_agent(place) for place in memory_of(directory))
+    return next((place for place in found if place is not None), None)

@@ -170,8 +170,7 @@ def wipe_(config: Path, yes: bool, as_json: bool) -> None:
     settings = load_configuration(config, AgentSettings, environment=os.environ)
     if not yes:
         click.confirm("Destroy identity, contacts and keys for ever?", abort=True, err=True)
-    in_memory = memory_of(settings.directory)
-    places = [settings.directory, *([] if in_memory is None else [in_memory])]
+    places = (settings.directory, *memory_of(settings.directory))
     # Whatever one of these raises, the others are done: the last that is pushed first.
     with contextlib.ExitStack() as all_of_it:
         for step in (destroy, _end_agent, destroy_keys):
@@ -192,8 +191,8 @@ def _end_agent(directory: Path) -> None:
 
 
 def _agent_state(settings: AgentSettings) -> str:
-    for place in (memory_of(settings.directory), settings.directory):
-        if place is not None and place.is_dir():
+    for place in (*memory_of(settings.directory), settings.directory):
+        if place.is_dir():
             try:
                 return asked_of(place, STATUS)["state"]
             except NobodyThere:

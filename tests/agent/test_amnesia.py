@@ -1,10 +1,11 @@
 """An amnesic agent's things: in memory, sealed with a key that is nowhere else, gone with the agent."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from relay.agent.amnesia import amnesic_directory, in_memory, is_in_memory, is_ours
+from relay.agent.amnesia import amnesic_directory, amnesic_places, in_memory, is_in_memory, is_ours
 from relay.agent.state import StateDirectory
 from relay.core import ConfigurationError
 from tests.agent.vaults import ENTROPY, everything_in
@@ -91,20 +92,58 @@ def test_memory_is_told_from_a_disk(where: str, memory: bool) -> None:
     assert is_in_memory(Path(where), MOUNTS) is memory
 
 
-def test_its_place_is_one_for_each_state_directory_and_says_nothing_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The user's own place in memory, and everybody's."""
+    owns, everybodys = tmp_path / "run" / str(os.geteuid()), tmp_path / "shm"
+    owns.mkdir(parents=True)
+    everybodys.mkdir()
+    monkeypatch.setattr("relay.agent.amnesia._USERS", owns.parent)
+    monkeypatch.setattr("relay.agent.amnesia._EVERYBODYS", everybodys)
     monkeypatch.setattr("relay.agent.amnesia.is_in_memory", lambda place: True)
-    environment = {"XDG_RUNTIME_DIR": "/run/user/7"}
-    one, other = (amnesic_directory(tmp_path / name, environment) for name in ("alice", "bob"))
-    assert one.parent == other.parent == Path("/run/user/7")
+    return owns, everybodys
+
+
+def test_its_place_is_one_for_each_state_directory_and_says_nothing_of_it(
+    tmp_path: Path, memory: tuple[Path, Path]
+) -> None:
+    one, other = (amnesic_directory(tmp_path / name) for name in ("alice", "bob"))
+    assert one.parent == other.parent == memory[0]
     assert one != other
-    assert one == amnesic_directory(tmp_path / "alice", environment)
     assert "alice" not in one.name
-    assert amnesic_directory(tmp_path, {}).parent == Path("/dev/shm")
+
+
+def test_where_it_is_does_not_hang_on_who_asks(
+    tmp_path: Path, memory: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that was started on a desktop is found by a wipe from cron, which has none of its variables."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(memory[1]))
+    begun = amnesic_directory(tmp_path)
+    begun.mkdir(mode=0o700)
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert amnesic_directory(tmp_path) == begun
+    assert begun in amnesic_places(tmp_path)
+
+
+def test_one_that_began_without_a_session_is_found_when_there_is_one(
+    tmp_path: Path, memory: tuple[Path, Path]
+) -> None:
+    owns, everybodys = memory
+    owns.rmdir()
+    begun = amnesic_directory(tmp_path)
+    assert begun.parent == everybodys
+    begun.mkdir(mode=0o700)
+    owns.mkdir()
+    assert amnesic_directory(tmp_path) == begun, "and no second one begins beside it"
+    assert begun in amnesic_places(tmp_path)
+
+
+def test_where_no_memory_is_it_is_refused(
+    tmp_path: Path, memory: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("relay.agent.amnesia.is_in_memory", lambda place: False)
     with pytest.raises(ConfigurationError, match="--amnesic"):
-        amnesic_directory(tmp_path, environment)
+        amnesic_directory(tmp_path)
 
 
 def test_nobody_answers_from_a_place_that_others_can_have_made(

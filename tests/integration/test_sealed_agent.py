@@ -44,7 +44,6 @@ class Owner:
             f'[tor]\nnetwork_directory = "{network}"\n[vault]\nsealed = {str(sealed).lower()}\n'
         )
         self.environment = {**os.environ, "HOME": str(place), "TMPDIR": str(place)}
-        self.environment.pop("XDG_RUNTIME_DIR", None)
         self.output = place.with_suffix(".events")
         self.child: Child | None = None
 
@@ -181,7 +180,7 @@ def test_in_the_clear_the_same_search_finds_everything(private_network: Path, tm
 def test_an_amnesic_agent_was_never_there(private_network: Path, tmp_path: Path) -> None:
     owner = Owner(tmp_path / "amnesic", private_network, free_port())
     before = everything_in(owner.place)
-    memory = amnesic_directory(owner.state, owner.environment)
+    memory = amnesic_directory(owner.state)
     try:
         owner.start("--amnesic", typed=False)
         assert owner.does("contact", "invite", FRIEND).startswith("bayonne:")
