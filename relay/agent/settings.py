@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,12 @@ from relay.tor import TorSettings
 LONGEST_START_DELAY = 90.0
 """Seconds: a line waits 120 at most for the other one of its call."""
 
+DEFAULT_STATE_DIRECTORY = "~/.local/share/bayonne"
+"""That of the sample configuration."""
+
+_STATE_LINE = re.compile(
+    r"^[ \t]*(?:state_directory|\"state_directory\"|'state_directory')[ \t]*=.*$", re.MULTILINE
+)
 _ONION = re.compile(r"[a-z2-7]{56}")
 
 
@@ -135,7 +142,35 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def directory(self) -> Path:
-        return Path(self.state_directory).expanduser()
+        return expanded(self.state_directory)
+
+
+def state_directories_in(content: bytes) -> tuple[str, ...]:
+    """What a configuration says of its state directory, whatever else is wrong with it: of one that is no TOML, each
+    line that names one.  Nothing where it does not say."""
+    text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    try:
+        values = [tomllib.loads(text).get("state_directory")]
+    except tomllib.TOMLDecodeError:
+        values = [_value_of(line) for line in _STATE_LINE.findall(text)]
+    return tuple(
+        dict.fromkeys(value for value in values if isinstance(value, str) and value and "\0" not in value)
+    )
+
+
+def _value_of(line: str) -> object:
+    try:
+        return tomllib.loads(line.strip()).get("state_directory")
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def expanded(directory: str) -> Path:
+    """As it is meant; as it stands where nobody knows whose home that is."""
+    try:
+        return Path(directory).expanduser()
+    except RuntimeError:
+        return Path(directory)
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -1,19 +1,17 @@
-"""Into a vault, from one machine to another, and out of this world: what happens to a vault as a whole."""
+"""Into a vault, and from one machine to another: how a vault as a whole comes to be."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from relay.agent.credentials import IDENTITY_FILE
-from relay.agent.kept import NAMES, Damaged, NotKept, read_file
+from relay.agent.kept import NAMES, Damaged, read_file
 from relay.agent.listings import DATABASE
 from relay.agent.prekeys import PREKEY_FILES
 from relay.agent.sealed_files import SealedFiles
-from relay.agent.vault_directory import HEADERS, VAULT, VaultDirectory, overwrite
+from relay.agent.vault_destroying import LEFT_BY_EARLIER, destroy_file, plain_files
+from relay.agent.vault_directory import VaultDirectory
 from relay.core import ConfigurationError, Entropy, MisuseError, PeerError
 from relay.identity.vault import LARGEST_HEADER, LARGEST_PART, Vault, unlock
 from relay.wire import UNREADABLE, decode, encode
@@ -23,8 +21,6 @@ LARGEST_EXPORT = LARGEST_PART
 _STAYS_HERE = frozenset({DATABASE, "listings.json", "descriptors.known", *PREKEY_FILES})
 """In no export.  The copies are fetched again; prekeys are deleted after some days, and an export is a copy that would
 have them for as long as somebody keeps it: with its passphrase, rings that were recorded would open."""
-_LEFT_BY_EARLIER = (f"{DATABASE}-wal", f"{DATABASE}-shm")
-_TORS = "tor"
 _BLOCK = 4096
 _EXPORTED_NAMES = "names in an export"
 
@@ -39,12 +35,6 @@ class _Export(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froze
 
 
 # -- into a vault ------------------------------------------------------------------------------------------------
-
-
-def plain_files(state_directory: Path) -> list[Path]:
-    """What an agent keeps in the clear there."""
-    found = (state_directory / name for name in (*sorted(NAMES), *_LEFT_BY_EARLIER))
-    return [path for path in found if path.is_file() and not path.is_symlink()]
 
 
 def move_in(state_directory: Path, directory: VaultDirectory, passphrase: bytearray) -> SealedFiles:
@@ -64,7 +54,7 @@ def clear_up(state_directory: Path, files: SealedFiles) -> None:
     """
     for path in plain_files(state_directory):
         content = read_file(path) or b""
-        if path.name in _LEFT_BY_EARLIER or _is_left_of(content, files.read(path.name)):
+        if path.name in LEFT_BY_EARLIER or _is_left_of(content, files.read(path.name)):
             destroy_file(path)
         else:
             raise ConfigurationError(
@@ -143,7 +133,8 @@ class Import:
         """
         if directory.exists or plain_files(state_directory):
             raise MisuseError(
-                "there is an agent's state already; name another state_directory, or 'bayonne vault wipe' it first"
+                "there is an agent's state already; name another state_directory, or destroy it first with "
+                "'bayonne vault wipe --keep-config'"
             )
         try:
             names = msgspec.json.decode(vault.open(_EXPORTED_NAMES, self._export.roll), type=list[str])
@@ -171,75 +162,3 @@ class Import:
 
 def _no_export() -> ConfigurationError:
     return ConfigurationError("that file is no export of a vault, or is damaged; take another copy of it")
-
-
-# -- out of this world -------------------------------------------------------------------------------------------
-
-
-def destroy_keys(state_directory: Path) -> None:
-    """What opens everything else, at once and without a passphrase.  Raises `NotKept`, after the last of them."""
-    places = (state_directory / VAULT, state_directory / f"{VAULT}.new")
-    headers = [place / name for place in places for name in HEADERS]
-    failed: NotKept | None = None
-    for path in (*headers, *plain_files(state_directory)):
-        try:
-            destroy_file(path)
-        except NotKept as error:
-            failed = failed or error
-    if failed is not None:
-        raise failed
-
-
-def destroy(state_directory: Path) -> None:
-    """Everything that an agent has there, and nothing else that may lie there.  May be called where there is nothing,
-    or twice.  Raises `NotKept`."""
-    try:
-        destroy_keys(state_directory)
-    finally:
-        _destroy_rest(state_directory)
-
-
-def _destroy_rest(state_directory: Path) -> None:
-    try:
-        for name in (VAULT, f"{VAULT}.new", _TORS):
-            place = state_directory / name
-            if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place)
-        # Whoever was killed while it wrote left the first; the second are empty.
-        for name in NAMES:
-            destroy_file(state_directory / f".{name}.new")
-        for path in state_directory.glob(".*.lock"):
-            if not path.stat().st_size:
-                path.unlink()
-        if state_directory.is_dir() and not any(state_directory.iterdir()):
-            state_directory.rmdir()
-    except OSError as error:
-        raise NotKept(
-            f"not all could be removed ({error.strerror}); the keys are destroyed all the same"
-        ) from None
-
-
-def destroy_file(path: Path) -> None:
-    """Zeros, and then gone; gone all the same where it cannot be written to, which raises `NotKept` where somebody may
-    have its blocks.  May be called where there is none."""
-    failed: OSError | None = None
-    try:
-        if not path.is_symlink():
-            with suppress(PermissionError):
-                # A copy that was put back may be read-only to its owner.
-                path.chmod(0o600)
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        try:
-            overwrite(descriptor)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        failed = error
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        failed = failed or error
-    if failed is not None:
-        raise NotKept(f"a file could not be overwritten ({failed.strerror}); see whose it is")

@@ -11,12 +11,13 @@ import click
 
 from relay.agent import AgentSettings
 from relay.agent.amnesia import amnesic_places, is_ours
-from relay.agent.control import NobodyThere, ask
+from relay.agent.control import ANSWER_SECONDS, NobodyThere, ask
 from relay.agent.daemon import KEY
 from relay.agent.kept import Damaged, Kept, PlainFiles
 from relay.agent.sealed_files import SealedFiles
+from relay.agent.vault_destroying import plain_files
 from relay.agent.vault_directory import VAULT, VaultDirectory
-from relay.agent.vault_moving import clear_up, move_in, plain_files
+from relay.agent.vault_moving import clear_up, move_in
 from relay.cli.passphrases import Passphrases, passphrase_option, passphrases
 from relay.core import ConfigurationError, RefusedByPolicy, SystemEntropy, load_configuration, wipe
 from relay.identity.vault import Vault
@@ -115,9 +116,15 @@ def by_running_agent(directory: Path) -> Place | None:
     return Place(SealedFiles(directory / VAULT, vault, SystemEntropy()), directory)
 
 
-def asked_of(directory: Path, command: str, arguments: Mapping[str, str] | None = None) -> dict[str, str]:
+def asked_of(
+    directory: Path,
+    command: str,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    seconds: float = ANSWER_SECONDS,
+) -> dict[str, str]:
     """What the agent that runs there says.  Raises what it raises, and `NobodyThere`."""
-    return asyncio.run(ask(directory, command, arguments or {}, lambda words: None))
+    return asyncio.run(ask(directory, command, arguments or {}, lambda words: None, seconds=seconds))
 
 
 def memory_of(directory: Path) -> tuple[Path, ...]:

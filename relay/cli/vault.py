@@ -1,7 +1,5 @@
 """`bayonne vault`: what an agent keeps, sealed; locked, moved to another machine, or destroyed."""
 
-import asyncio
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,26 +7,22 @@ from pathlib import Path
 import click
 
 from relay.agent import AgentSettings
-from relay.agent.control import NobodyThere, agent_process
-from relay.agent.daemon import LOCK, STATUS, UNLOCK, WIPE
+from relay.agent.control import NobodyThere
+from relay.agent.daemon import LOCK, STATUS, UNLOCK
 from relay.agent.sealed_files import SealedFiles
+from relay.agent.vault_destroying import plain_files
 from relay.agent.vault_directory import VaultDirectory
-from relay.agent.vault_moving import Import, destroy, destroy_keys, export, plain_files
+from relay.agent.vault_moving import Import, export
 from relay.cli.opening import asked_of, by_running_agent, config, load_settings, memory_of, open_vault
 from relay.cli.passphrases import passphrases
+from relay.cli.vault_wipe import wipe as wipe_command
 from relay.core import (
-    BayonneError,
     ConfigurationError,
     MisuseError,
     RefusedByPolicy,
     SystemEntropy,
-    load_configuration,
     wipe,
 )
-from relay.tor.supervision import ProcessIdentity, end_process
-
-END_SECONDS = 5.0
-"""How long an agent takes to end once its vault was wiped, before it is killed."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -36,6 +30,9 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 @click.group(name="vault")
 def command() -> None:
     """Lock what your agent keeps, move it to another machine, or destroy it."""
+
+
+command.add_command(wipe_command)
 
 
 @command.command()
@@ -155,39 +152,6 @@ def import_(file: Path, config: Path, as_json: bool) -> None:
     vault.wipe()
     _say(as_json, {"damaged": list(damaged)}, "imported; 'bayonne agent' opens it with the same passphrase")
     _tell_left_out(damaged)
-
-
-@command.command(name="wipe")
-@click.option("--yes", is_flag=True, help="Ask nothing.")
-@as_json
-@config
-def wipe_(config: Path, yes: bool, as_json: bool) -> None:
-    """Destroy everything that your agent keeps, for ever, without a passphrase; a running agent ends.
-
-    Keys go first, then the rest.  The configuration file stays.
-    """
-    # Whatever else is wrong with the file: who needs this has no time to mend it.
-    settings = load_configuration(config, AgentSettings, environment=os.environ)
-    if not yes:
-        click.confirm("Destroy identity, contacts and keys for ever?", abort=True, err=True)
-    places = (settings.directory, *memory_of(settings.directory))
-    # Whatever one of these raises, the others are done: the last that is pushed first.
-    with contextlib.ExitStack() as all_of_it:
-        for step in (destroy, _end_agent, destroy_keys):
-            for place in places:
-                all_of_it.callback(step, place)
-    _say(as_json, {"state": "wiped"}, "wiped; nothing opens it any more")
-
-
-def _end_agent(directory: Path) -> None:
-    """The agent that runs there, by its door, and where it does not listen, by force."""
-    process = agent_process(directory) if directory.is_dir() else None
-    if process is None:
-        return
-    # Whatever it says, it ends.
-    with contextlib.suppress(BayonneError):
-        asked_of(directory, WIPE)
-    asyncio.run(end_process(ProcessIdentity.of(process), patience=END_SECONDS))
 
 
 def _agent_state(settings: AgentSettings) -> str:

@@ -6,7 +6,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relay.agent.settings import AgentSettings, ChaffSettings, listen_address
+from relay.agent.settings import (
+    DEFAULT_STATE_DIRECTORY,
+    AgentSettings,
+    ChaffSettings,
+    expanded,
+    listen_address,
+    state_directories_in,
+)
 from relay.core import ConfigurationError, SeededEntropy, load_configuration
 from relay.media_reflector import ReflectorKeys, ReflectorReference, format_maker
 
@@ -109,3 +116,32 @@ def test_wrong_chaff_is_refused_by_its_key(key: str, value: float) -> None:
 
 def test_listen_addresses() -> None:
     assert listen_address("127.0.0.1:5060") == ("127.0.0.1", 5060)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'state_directory = "~/x"\n', ("~/x",)),
+        (b"state_directory = '/a b'  # here\ncolour = 7\n", ("/a b",)),
+        (b'\xef\xbb\xbfstate_directory = "x"\n', ("x",)),
+        (b'= 7\n  "state_directory"="x"\n[vault\n', ("x",)),
+        (b'# \xff\nstate_directory = "x"\n', ("x",)),
+        (b'state_directory = "x"\nstate_directory = "y"\n', ("x", "y")),
+        (b'state_directory = "x\n', ()),
+        (b"state_directory = 5\n", ()),
+        (b'state_directory = "\\u0000"\n', ()),
+        (b'# state_directory = "x"\n', ()),
+        (b'[other]\nstate_directory = "x"\n', ()),
+        (b"", ()),
+        (bytes(range(256)), ()),
+    ],
+)
+def test_where_the_state_is_can_be_read_of_a_file_that_is_wrong_otherwise(
+    content: bytes, said: tuple[str, ...]
+) -> None:
+    assert state_directories_in(content) == said
+
+
+def test_a_home_that_nobody_knows_stands_as_it_is() -> None:
+    assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+    assert load_configuration(SAMPLE, AgentSettings).state_directory == DEFAULT_STATE_DIRECTORY

@@ -1,27 +1,24 @@
-"""A vault as a whole: state in the clear moves in, an export moves to another machine, and a wipe leaves nothing."""
+"""A vault as a whole: state in the clear moves in, and an export moves to another machine."""
 
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from relay.agent.credentials import own_identity
-from relay.agent.kept import NAMES, NotKept, PlainFiles
+from relay.agent.kept import NAMES, PlainFiles
 from relay.agent.prekeys import PREKEY_LIFE, PrekeyRing
 from relay.agent.sealed_files import SealedFiles
+from relay.agent.vault_destroying import plain_files
 from relay.agent.vault_moving import (
     Import,
     _Export,
     clear_up,
-    destroy,
-    destroy_keys,
     export,
     move_in,
-    plain_files,
 )
 from relay.core import ConfigurationError, MisuseError, SeededEntropy
 from relay.identity.vault import WrongPassphrase
@@ -253,78 +250,6 @@ def test_nothing_is_imported_over_somebody(tmp_path: Path) -> None:
         assert everything_in(place) == before
 
 
-# -- out of this world -------------------------------------------------------------------------------------------
-
-
-def test_with_the_keys_alone_gone_no_passphrase_opens_it(tmp_path: Path) -> None:
-    files = full_vault(tmp_path)
-    with (files.path / "header").open("rb") as block:
-        destroy_keys(tmp_path)
-        assert set(block.read()) == {0}
-    with pytest.raises(ConfigurationError):
-        directory_of(tmp_path).unlock(PASSPHRASE)
-
-
-def test_a_wipe_leaves_nothing_but_what_is_not_ours(tmp_path: Path) -> None:
-    place = tmp_path / "state"
-    full_vault(place)
-    in_the_clear(place)
-    (place / ".contacts.json.new").write_bytes(SECRET)
-    (place / ".agent.lock").touch()
-    (place / "tor").mkdir()
-    (place / "tor" / "state").write_text("x")
-    (place / "notes.txt").write_text("not the agent's")
-    destroy(place)
-    assert [path.name for path in place.iterdir()] == ["notes.txt"]
-    (place / "notes.txt").unlink()
-    destroy(place)
-    assert not place.exists()
-    destroy(place)
-
-
-def test_what_is_read_only_is_destroyed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that was put back.  Root may write to anything; here it may not."""
-    in_the_clear(tmp_path)
-    real = os.open
-
-    def strict(path: Path, flags: int) -> int:
-        if flags & os.O_RDWR and not path.stat().st_mode & 0o200:
-            raise PermissionError(13, "Permission denied")
-        return real(path, flags)
-
-    monkeypatch.setattr("relay.agent.vault_moving.os.open", strict)
-    for path in plain_files(tmp_path):
-        path.chmod(0o400)
-    destroy_keys(tmp_path)
-    monkeypatch.undo()
-    assert not list(plain_files(tmp_path))
-
-
-@pytest.mark.parametrize("how", ["a link", "not ours"])
-def test_a_header_that_cannot_be_overwritten_saves_nothing_from_a_wipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    place = tmp_path / "state"
-    full_vault(place)
-    in_the_clear(place)
-    header = place / "vault" / "header"
-    if how == "a link":
-        header.rename(tmp_path / "elsewhere")
-        header.symlink_to(tmp_path / "elsewhere")
-    else:
-        real = os.open
-
-        def strict(path: Path, flags: int, **named: Any) -> int:
-            if path == header:
-                raise PermissionError(13, "Permission denied")
-            return real(path, flags, **named)
-
-        monkeypatch.setattr("relay.agent.vault_moving.os.open", strict)
-    with pytest.raises(NotKept, match="could not be overwritten"):
-        destroy(place)
-    assert not place.exists()
-
-
 def test_who_was_killed_as_it_destroyed_what_lay_in_the_clear_goes_on(tmp_path: Path) -> None:
     in_the_clear(tmp_path)
     clear = tmp_path / "contacts.json"
@@ -336,14 +261,3 @@ def test_who_was_killed_as_it_destroyed_what_lay_in_the_clear_goes_on(tmp_path: 
     clear.write_bytes(b"something else")
     with pytest.raises(ConfigurationError, match="something else"):
         clear_up(tmp_path, files)
-
-
-def test_a_link_leads_a_wipe_nowhere(tmp_path: Path) -> None:
-    place, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
-    place.mkdir()
-    elsewhere.mkdir()
-    (elsewhere / "contacts.json").write_bytes(SECRET)
-    (place / "contacts.json").symlink_to(elsewhere / "contacts.json")
-    (place / "tor").symlink_to(elsewhere)
-    destroy(place)
-    assert (elsewhere / "contacts.json").read_bytes() == SECRET

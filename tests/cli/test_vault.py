@@ -244,25 +244,6 @@ def test_it_moves_to_another_machine(alice: Path, tmp_path: Path) -> None:
     assert (tmp_path / "second").exists()
 
 
-def test_a_wipe_is_one_command_without_a_passphrase(alice: Path) -> None:
-    invited(alice)
-    result = call(vault.command, alice, "wipe", stdin="n\n")
-    assert isinstance(result.exception, SystemExit | click.Abort)
-    assert sealed(alice).names()
-    assert json.loads(run(vault.command, alice, "wipe", "--yes", "--json")) == {"state": "wiped"}
-    assert not state_of(alice).exists()
-    assert alice.exists()
-    run(vault.command, alice, "wipe", "--yes")
-
-
-def test_a_wipe_needs_no_configuration_that_would_start_an_agent(alice: Path) -> None:
-    invited(alice)
-    alice.write_text(re.sub("reflectors = .*", "reflectors = []", alice.read_text()))
-    assert isinstance(call(vault.command, alice, "status").exception, ConfigurationError)
-    run(vault.command, alice, "wipe", "--yes")
-    assert not state_of(alice).exists()
-
-
 def test_what_needs_a_running_agent_says_so(alice: Path) -> None:
     invited(alice)
     for name in ("lock", "unlock"):
