@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from relay.agent.agent import Agent
@@ -115,6 +116,8 @@ class Daemon:
         """Until the agent is stopped or locked."""
         kept: Kept = PlainFiles(self._directory) if self._files is None else self._files
         self._active_at = self._clock.monotonic()
+        if self._files is not None:
+            self._files.tell = partial(self._tell_damage, asyncio.get_running_loop())
         agent = Agent(self._settings, self._clock, self._entropy, self._report, directory=self._directory)
         agent.build(kept)
         self._agent = agent
@@ -153,6 +156,12 @@ class Daemon:
             self._unlocked.clear()
             self._was_locked.set()
             self._report("locked")
+
+    def _tell_damage(self, loop: asyncio.AbstractEventLoop, sentence: str) -> None:
+        """From whichever thread found it."""
+        # One that writes behind the calls may outlive the loop, where its disk hangs.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(partial(self._report, "damaged", why=sentence))
 
     async def _watch_idleness(self, agent: Agent) -> None:
         """Return when there was neither a call nor a command for as long as the owner said."""

@@ -2,7 +2,8 @@
 
 What stands on the disk is ciphertext at every moment, in files that are being written too.  A list of the parts
 (`relay.agent.part_list`), itself a part and there twice, tells a part that is gone from one that never was, and an old
-one from the last.  What is damaged is named, and never overwritten: it is put aside when something new takes its place.
+one from the last.  What is damaged is named, and never overwritten: it is put aside, and told, when something takes its
+place (`relay.agent.put_aside`).
 
 Whoever is killed at whatever moment leaves what was there before or what was to be: a part is put in its place and then
 listed; one to be removed is struck from the list first.  What was put in its place and not listed is counted by whoever
@@ -26,27 +27,34 @@ from relay.agent.kept import (
     stamp_of,
 )
 from relay.agent.part_list import MARK_SIZE, Fault, PartList
+from relay.agent.put_aside import put_aside
 from relay.core import Entropy, PeerError
 from relay.identity.vault import Vault
-
-ASIDE = ".damaged"
-"""The ending of what was put aside."""
 
 ROLL = "roll"
 """The name of the part that lists the others."""
 
 _ROLLS = (ROLL, f"{ROLL}.copy")
-_MOST_ASIDE = 100
 _HELP = "import an export of the vault, or put the file back from a copy"
 _HELP_ALL = "put the whole directory back from a copy, or import an export of the vault"
 
 
-class SealedFiles:
-    """A `relay.agent.kept.Kept` in the directory of an open vault."""
+def nobody(sentence: str) -> None:
+    """Hears of damage where nobody else does."""
 
-    def __init__(self, directory: Path, vault: Vault, entropy: Entropy) -> None:
+
+class SealedFiles:
+    """A `relay.agent.kept.Kept` in the directory of an open vault.
+
+    `tell` hears a sentence of each thing that is put aside, from whichever thread writes; it must not raise.
+    """
+
+    def __init__(
+        self, directory: Path, vault: Vault, entropy: Entropy, tell: Callable[[str], None] = nobody
+    ) -> None:
         self.path = directory
         self.vault = vault
+        self.tell = tell
         self._entropy = entropy
 
     def read(self, name: str) -> bytes | None:
@@ -97,7 +105,10 @@ class SealedFiles:
             sealed = self.vault.seal(name, mark + content, self._entropy)
             with prepared_file(path, sealed) as put, self._changing_list() as change:
                 if not may_go:
-                    self._put_aside(path)
+                    aside = put_aside(path)
+                    self.tell(
+                        f"what was damaged of the part '{name}' of the vault is put aside as {aside.name}"
+                    )
                 change(lambda listed: listed.counted(name, standing))
                 put()
                 change(lambda listed: listed.written(name, mark))
@@ -127,28 +138,34 @@ class SealedFiles:
         return tuple(sorted(self._list().names))
 
     def damaged(self) -> tuple[str, ...]:
-        """The sentences about each part that is damaged or gone."""
-        found = []
+        """The sentences about each part, and each copy of their list, that is damaged or gone."""
         try:
-            for name in sorted(NAMES.union(self.names())):
-                try:
-                    self.read(name)
-                except Damaged as error:
-                    found.append(str(error))
+            names = sorted(NAMES.union(self.names()))
         except Damaged as error:
-            found.append(str(error))
+            return (str(error),)
+        found = [self._half_a_list(name) for name in _ROLLS if self._read_list(name) is None]
+        for name in names:
+            try:
+                self.read(name)
+            except Damaged as error:
+                found.append(str(error))
         return tuple(found)
 
     def begin(self) -> None:
         """Of a new vault: nothing is kept yet.  Raises `NotKept`."""
         listed = PartList.new(self._entropy)
         for name in _ROLLS:
-            self._write_list(name, listed)
+            self._put_list(name, listed)
 
     def tidy(self) -> None:
-        """Remove what was struck from the list by somebody who was killed then.  Raises `NotKept`."""
+        """Remove what was struck from the list by somebody who was killed then; make a damaged copy of the list anew.
+
+        Raises `NotKept`."""
         with suppress(Damaged), self._changing_list() as change:
             listed = self._list()
+            for name in _ROLLS:
+                if self._read_list(name) is None:
+                    self._write_list(name, listed)
             for name in listed.parts.keys() - listed.names:
                 # One that is ahead was kept: it is the list that is wrong.
                 if listed.fault(name, self._mark_of(name)) is not Fault.AHEAD:
@@ -166,18 +183,6 @@ class SealedFiles:
 
     def _trouble(self, name: str, what: str, help_: str) -> Damaged:
         return Damaged(f"the part '{name}' of the vault {what} (file {self._path(name).name}); {help_}")
-
-    def _put_aside(self, path: Path) -> None:
-        """Raises `NotKept` rather than lose it."""
-        for number in range(_MOST_ASIDE):
-            aside = path.with_name(f"{path.name}{ASIDE}{number or ''}")
-            if not aside.exists():
-                try:
-                    path.rename(aside)
-                except OSError as error:
-                    raise NotKept(f"what is damaged cannot be put aside ({error.strerror})") from None
-                return
-        raise NotKept("the vault is damaged again and again; look at its disk")
 
     def _standing(self, name: str) -> tuple[bool, bytes]:
         """Of what stands in the place of a part: whether it is nobody's loss, and its mark, empty where it has none."""
@@ -218,6 +223,12 @@ class SealedFiles:
     def _no_list(self) -> str:
         return f"the list of the vault's parts is damaged or gone (file {self._path(_ROLLS[0]).name})"
 
+    def _half_a_list(self, name: str) -> str:
+        where = self._path(name).name
+        return (
+            f"a copy of the list of the vault's parts is damaged or gone (file {where}), the other is whole"
+        )
+
     def _nobody_knows(self, name: str) -> Damaged:
         return Damaged(
             f"{self._no_list}, so that nobody knows whether there was a part '{name}'; {_HELP_ALL}"
@@ -250,4 +261,11 @@ class SealedFiles:
             yield change
 
     def _write_list(self, name: str, listed: PartList) -> None:
+        if self._read_list(name) is None:
+            path, told = self._path(name), self._half_a_list(name)
+            what = f"is put aside as {put_aside(path).name}" if path.exists() else "is made anew"
+            self.tell(f"{told}; it {what}")
+        self._put_list(name, listed)
+
+    def _put_list(self, name: str, listed: PartList) -> None:
         replace_file(self._path(name), self.vault.seal(name, listed.to_bytes(), self._entropy))

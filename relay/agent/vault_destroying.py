@@ -1,14 +1,14 @@
 """Out of this world: what an agent keeps is destroyed, without a passphrase, and whatever else is wrong."""
 
-import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from relay.agent.control import SOCKET
 from relay.agent.kept import NAMES, NotKept
 from relay.agent.listings import DATABASE
-from relay.agent.vault_directory import HEADERS, VAULT, overwrite
+from relay.agent.overwriting import destroy_file
+from relay.agent.put_aside import put_aside_of
+from relay.agent.vault_directory import HEADERS, VAULT
 
 LEFT_BY_EARLIER = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 """What lay in the clear beside the others in earlier versions."""
@@ -40,6 +40,7 @@ def destroy_keys(state_directory: Path) -> None:
     """What opens everything else, at once and without a passphrase.  Raises `NotKept`, after the last of them."""
     places = (state_directory / VAULT, state_directory / f"{VAULT}.new")
     headers = [place / name for place in places for name in HEADERS]
+    headers += [path for header in headers for path in put_aside_of(header)]
     failed: NotKept | None = None
     for path in (*headers, *plain_files(state_directory)):
         try:
@@ -84,29 +85,3 @@ def _destroy_rest(state_directory: Path) -> None:
 
 def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", "") or "for no reason that is known"
-
-
-def destroy_file(path: Path) -> None:
-    """Zeros, and then gone; gone all the same where it cannot be written to, which raises `NotKept` where somebody may
-    have its blocks.  May be called where there is none."""
-    failed: OSError | None = None
-    try:
-        if not path.is_symlink():
-            with suppress(PermissionError):
-                # A copy that was put back may be read-only to its owner.
-                path.chmod(0o600)
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        try:
-            overwrite(descriptor)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        failed = error
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        failed = failed or error
-    if failed is not None:
-        raise NotKept(f"a file could not be overwritten ({failed.strerror}); see whose it is")

@@ -3,18 +3,21 @@
     vault/header, vault/header.copy     salt, cost, and the key that the passphrase opens
     vault/0123456789abcdef…             parts
 
-Whoever destroys both headers has destroyed the vault, whatever becomes of the rest.
+Whoever destroys both headers has destroyed the vault, whatever becomes of the rest.  One that is damaged is put aside,
+told, and made anew of the other.
 """
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from relay.agent.kept import NotKept, file_lock, read_file, replace_file
-from relay.agent.sealed_files import SealedFiles
+from relay.agent.overwriting import destroy_file, overwrite
+from relay.agent.put_aside import put_aside, put_aside_of
+from relay.agent.sealed_files import SealedFiles, nobody
 from relay.core import ConfigurationError, Entropy, PeerError, private_directory
 from relay.identity.vault import COST, Cost, Vault, check_header, create, header_for, unlock
 
@@ -44,32 +47,43 @@ class VaultDirectory:
         """The first header that is whole.  Raises `ConfigurationError`."""
         for name in HEADERS:
             found = read_file(self.path / name)
-            if found is not None:
-                try:
-                    check_header(found)
-                except PeerError:
-                    continue
+            if found is not None and not self._fault(name):
                 return found
         raise ConfigurationError(
             "the vault's header is damaged, both copies of it, and nothing opens it without; put the file back from "
             "a copy, or import an export of the vault"
         )
 
-    def unlock(self, passphrase: bytearray) -> SealedFiles:
-        """Takes about a second.  Raises `WrongPassphrase`, `ConfigurationError`."""
+    def damaged_headers(self) -> tuple[str, ...]:
+        """The sentences about each copy of the header that is damaged or gone."""
+        return tuple(
+            f"a copy of the vault's header {fault} (file {name}); the next unlocking makes it of the other"
+            for name in HEADERS
+            if (fault := self._fault(name))
+        )
+
+    def put_aside(self) -> tuple[str, ...]:
+        """The names of files that were damaged and put aside, for whoever wants to look at them."""
+        return tuple(path.name for path in put_aside_of(self.path)) if self.exists else ()
+
+    def unlock(self, passphrase: bytearray, tell: Callable[[str], None] = nobody) -> SealedFiles:
+        """Takes about a second; `tell` hears of each thing that was damaged and is put aside, now or later.
+
+        Raises `WrongPassphrase`, `ConfigurationError`.
+        """
         header = self.header()
         try:
             vault = unlock(header, passphrase)
         except PeerError:  # it was checked
             raise ConfigurationError("the vault's header is damaged") from None
-        self._heal(header)
-        files = self.opened(vault)
+        self._heal(header, tell)
+        files = self.opened(vault, tell)
         with suppress(NotKept):
             files.tidy()
         return files
 
-    def opened(self, vault: Vault) -> SealedFiles:
-        return SealedFiles(self.path, vault, self._entropy)
+    def opened(self, vault: Vault, tell: Callable[[str], None] = nobody) -> SealedFiles:
+        return SealedFiles(self.path, vault, self._entropy, tell)
 
     def create(self, passphrase: bytearray, things: Iterable[tuple[str, bytes]] = ()) -> SealedFiles:
         """Make it, with these in it; it is there whole or not at all.  Raises `ConfigurationError`, `NotKept`."""
@@ -105,24 +119,54 @@ class VaultDirectory:
     def change_passphrase(self, files: SealedFiles, passphrase: bytearray) -> None:
         """From now on `passphrase` opens it and the old one does not; what is kept stays as it is.
 
+        Headers that were put aside are destroyed: mended, they would open by the old one.
+
         Raises `NotKept`.
         """
         header = header_for(files.vault, passphrase, self._entropy, self._cost)
         with self._locked():
             for name in HEADERS:
                 self._replace_header(name, header)
+                for aside in put_aside_of(self.path / name):
+                    destroy_file(aside)
 
-    def _heal(self, header: bytes) -> None:
-        """Write a header that is damaged, gone, or of an earlier passphrase anew; another time where that fails.
+    def _heal(self, header: bytes, tell: Callable[[str], None]) -> None:
+        """Make a header anew that is damaged, which is put aside, or gone, or of another passphrase; another time where
+        that fails.
 
         Unlocking takes a second: if another passphrase was chosen meanwhile, it is that one's.
         """
-        with suppress(NotKept, ConfigurationError), self._locked():
-            if self.header() != header:
-                return
-            for name in HEADERS:
-                if read_file(self.path / name) != header:
-                    self._replace_header(name, header)
+        try:
+            with self._locked():
+                if self.header() != header:
+                    return
+                for name in HEADERS:
+                    fault = self._fault(name)
+                    if fault or read_file(self.path / name) != header:
+                        tell(self._make_anew(name, fault, header))
+        except (NotKept, ConfigurationError) as error:
+            tell(f"a copy of the vault's header cannot be made whole: {error}")
+
+    def _make_anew(self, name: str, fault: str, header: bytes) -> str:
+        """The sentence about it."""
+        path = self.path / name
+        if not fault:
+            self._replace_header(name, header)
+            return f"a copy of the vault's header was of another passphrase (file {name}), and was destroyed"
+        where = f", and is put aside as {put_aside(path).name}" if path.exists() else ""
+        replace_file(path, header)
+        return f"a copy of the vault's header {fault} (file {name}){where}; it was made anew of the other"
+
+    def _fault(self, name: str) -> str:
+        """What is wrong with a header, for people; empty where nothing is."""
+        found = read_file(self.path / name)
+        if found is None:
+            return "is gone"
+        try:
+            check_header(found)
+        except PeerError:
+            return "is damaged"
+        return ""
 
     def _locked(self) -> AbstractContextManager[None]:
         return file_lock(self.path / ".header.lock")
@@ -139,15 +183,6 @@ class VaultDirectory:
         with old:
             replace_file(path, header)
             overwrite(old.fileno())
-
-
-def overwrite(descriptor: int) -> None:
-    """Zeros in place of all that a file holds; on flash, and on file systems that copy, the old may live on."""
-    left = os.fstat(descriptor).st_size
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    while left > 0:
-        left -= os.write(descriptor, bytes(min(left, 1 << 20)))
-    os.fsync(descriptor)
 
 
 @contextmanager

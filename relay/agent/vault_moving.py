@@ -8,9 +8,10 @@ import msgspec
 from relay.agent.credentials import IDENTITY_FILE
 from relay.agent.kept import NAMES, Damaged, read_file
 from relay.agent.listings import DATABASE
+from relay.agent.overwriting import destroy_file
 from relay.agent.prekeys import PREKEY_FILES
 from relay.agent.sealed_files import SealedFiles
-from relay.agent.vault_destroying import LEFT_BY_EARLIER, destroy_file, plain_files
+from relay.agent.vault_destroying import LEFT_BY_EARLIER, plain_files
 from relay.agent.vault_directory import VaultDirectory
 from relay.core import ConfigurationError, Entropy, MisuseError, PeerError
 from relay.identity.vault import LARGEST_HEADER, LARGEST_PART, Vault, unlock

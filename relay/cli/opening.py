@@ -73,8 +73,13 @@ def open_plain(directory: Path) -> PlainFiles:
     return PlainFiles(directory)
 
 
-def open_vault(directory: Path, asked: Passphrases) -> SealedFiles:
-    """By its passphrase; where there is none, one is made, of what lies there in the clear."""
+def tell_damage(sentence: str) -> None:
+    """Whoever reads what a command prints looks for nothing else there."""
+    click.echo(sentence, err=True)
+
+
+def open_vault(directory: Path, asked: Passphrases, tell: Callable[[str], None] = tell_damage) -> SealedFiles:
+    """By its passphrase; where there is none, one is made, of what lies there in the clear.  `tell` hears of damage."""
     vault = VaultDirectory(directory, SystemEntropy())
     if not vault.exists:
         clear = len(plain_files(directory))
@@ -92,7 +97,7 @@ def open_vault(directory: Path, asked: Passphrases) -> SealedFiles:
         return files
     passphrase = asked.known()
     try:
-        files = vault.unlock(passphrase)
+        files = vault.unlock(passphrase, tell)
     finally:
         wipe(passphrase)
     clear_up(directory, files)
@@ -100,7 +105,7 @@ def open_vault(directory: Path, asked: Passphrases) -> SealedFiles:
         files.names()
     except Damaged as error:
         # Whole parts open all the same: whoever put back old ones would damage the list too.
-        click.echo(str(error), err=True)
+        tell(str(error))
     return files
 
 
@@ -113,7 +118,7 @@ def by_running_agent(directory: Path) -> Place | None:
         vault = Vault(bytearray.fromhex(answer["key"]))
     except (NobodyThere, RefusedByPolicy):
         return None
-    return Place(SealedFiles(directory / VAULT, vault, SystemEntropy()), directory)
+    return Place(SealedFiles(directory / VAULT, vault, SystemEntropy(), tell_damage), directory)
 
 
 def asked_of(

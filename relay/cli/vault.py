@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,7 +14,15 @@ from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_destroying import plain_files
 from relay.agent.vault_directory import VaultDirectory
 from relay.agent.vault_moving import Import, export
-from relay.cli.opening import asked_of, by_running_agent, config, load_settings, memory_of, open_vault
+from relay.cli.opening import (
+    asked_of,
+    by_running_agent,
+    config,
+    load_settings,
+    memory_of,
+    open_vault,
+    tell_damage,
+)
 from relay.cli.passphrases import passphrases
 from relay.cli.vault_wipe import wipe as wipe_command
 from relay.core import (
@@ -40,14 +49,14 @@ command.add_command(wipe_command)
 @as_json
 @config
 def status(config: Path, check: bool, as_json: bool) -> None:
-    """Say whether there is a vault, and whether a running agent has it open."""
+    """Say whether there is a vault, and whether a running agent has it open.
+
+    Where the passphrase opens it, a copy of its header or of its list that is damaged is put aside, and made anew.
+    """
     settings = load_settings(config)
     found: dict[str, object] = {"agent": _agent_state(settings), "disk": _on_disk(settings)}
     if check:
-        files = _sealed(settings)
-        found["damaged"] = list(files.damaged())
-        if not found["damaged"]:
-            found["parts"] = len(files.names())
+        found |= _checked(settings)
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -56,7 +65,11 @@ def status(config: Path, check: bool, as_json: bool) -> None:
         for sentence in _sentences(found.get("damaged")):
             click.echo(f"damaged {sentence}")
         if "parts" in found:
-            click.echo(f"parts   {found['parts']}, all of them whole")
+            click.echo(
+                f"parts   {found['parts']}, all of them whole, and both copies of their list and of the header"
+            )
+        for name in _sentences(found.get("aside")):
+            click.echo(f"aside   {name}, which was damaged once")
     if found.get("damaged"):
         raise ConfigurationError("the vault is damaged; what is whole opens")
 
@@ -96,7 +109,7 @@ def passphrase(config: Path) -> None:
     asked = passphrases()
     old = asked.known("passphrase until now")
     try:
-        files = directory.unlock(old)
+        files = directory.unlock(old, tell_damage)
     finally:
         wipe(old)
     new = asked.new()
@@ -154,6 +167,16 @@ def import_(file: Path, config: Path, as_json: bool) -> None:
     _tell_left_out(damaged)
 
 
+def _checked(settings: AgentSettings) -> dict[str, object]:
+    """Everything is opened.  What the opening itself put aside and made whole was damaged all the same."""
+    directory = _vault(settings)
+    told: list[str] = []
+    files = _sealed(settings, told.append)
+    damaged = list(dict.fromkeys([*told, *directory.damaged_headers(), *files.damaged()]))
+    found: dict[str, object] = {"damaged": damaged, "aside": list(directory.put_aside())}
+    return found if damaged else {**found, "parts": len(files.names())}
+
+
 def _agent_state(settings: AgentSettings) -> str:
     for place in (*memory_of(settings.directory), settings.directory):
         if place.is_dir():
@@ -179,13 +202,13 @@ def _vault(settings: AgentSettings) -> VaultDirectory:
     return directory
 
 
-def _sealed(settings: AgentSettings) -> SealedFiles:
+def _sealed(settings: AgentSettings, tell: Callable[[str], None] = tell_damage) -> SealedFiles:
     """By the running agent's key, or the passphrase."""
     _vault(settings)
     running = by_running_agent(settings.directory)
     if running is not None and isinstance(running.state, SealedFiles):
         return running.state
-    return open_vault(settings.directory, passphrases())
+    return open_vault(settings.directory, passphrases(), tell)
 
 
 def _say(as_json: bool, fields: dict[str, object], sentence: str) -> None:

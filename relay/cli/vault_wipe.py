@@ -12,8 +12,9 @@ import click
 
 from relay.agent.control import agent_process
 from relay.agent.daemon import WIPE
+from relay.agent.overwriting import destroy_file
 from relay.agent.settings import DEFAULT_STATE_DIRECTORY, expanded, state_directories_in
-from relay.agent.vault_destroying import destroy, destroy_file, destroy_keys, what_lies_in
+from relay.agent.vault_destroying import destroy, destroy_keys, what_lies_in
 from relay.cli.opening import asked_of, memory_of
 from relay.core import BayonneError, ConfigurationError
 from relay.tor.supervision import ProcessIdentity, end_process

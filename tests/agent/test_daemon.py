@@ -215,6 +215,14 @@ async def test_damage_to_the_list_of_parts_keeps_no_owner_out_of_a_locked_agent(
         assert await bench.ask(STATUS) == {"state": "unlocked"}
 
 
+async def test_a_copy_of_the_list_that_is_put_aside_while_it_runs_is_told(bench: Bench) -> None:
+    async with bench.running():
+        assert bench.files is not None
+        flip(bench.files.path / bench.files.vault.file_name(ROLL))
+        bench.files.write("domains.json", b"{}")
+        await bench.until("damaged")
+
+
 async def test_a_call_is_not_ended_by_a_lock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench.running():
         monkeypatch.setattr(Agent, "in_call", property(lambda self: True))

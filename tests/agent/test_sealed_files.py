@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.agent.kept import NAMES, Damaged, NotKept
-from relay.agent.sealed_files import ASIDE, ROLL, SealedFiles
+from relay.agent.put_aside import ASIDE
+from relay.agent.sealed_files import ROLL, SealedFiles
 from relay.core import MisuseError
 from tests.agent.vaults import ENTROPY, PASSPHRASE, directory_of, everything_in, flip, new_vault
 
@@ -95,9 +96,14 @@ def test_a_damaged_part_is_named_others_open_and_it_is_never_overwritten(
         assert reader.read("guards.json") == b"guards"
         assert len(reader.damaged()) == 1
     assert path.read_bytes() == damaged
+    told: list[str] = []
+    kept.tell = told.append
     kept.write("contacts.json", b"new")
     assert kept.read("contacts.json") == b"new"
     assert path.with_name(path.name + ASIDE).read_bytes() == damaged
+    assert told == [
+        f"what was damaged of the part 'contacts.json' of the vault is put aside as {path.name}{ASIDE}"
+    ]
     flip(path)
     kept.write("contacts.json", b"newer")
     assert len(list(kept.path.glob(f"*{ASIDE}*"))) == 2
@@ -120,6 +126,34 @@ def test_a_part_in_the_place_of_another_is_damage(kept: SealedFiles) -> None:
     file_of(kept, "guards.json").write_bytes(file_of(kept, "contacts.json").read_bytes())
     with pytest.raises(Damaged, match=r"'guards.json'"):
         kept.read("guards.json")
+
+
+@pytest.mark.parametrize("name", [ROLL, f"{ROLL}.copy"])
+def test_a_damaged_copy_of_the_list_is_put_aside_and_told_before_another_takes_its_place(
+    kept: SealedFiles, name: str
+) -> None:
+    told: list[str] = []
+    kept.tell = told.append
+    kept.write("guards.json", b"guards")
+    assert told == []
+    path = file_of(kept, name)
+    flip(path)
+    damaged = path.read_bytes()
+    (sentence,) = kept.damaged()
+    assert sentence == (
+        f"a copy of the list of the vault's parts is damaged or gone (file {path.name}), the other is whole"
+    )
+    assert path.read_bytes() == damaged
+    for number in range(3):
+        kept.write("guards.json", bytes([number]))
+    assert told == [f"{sentence}; it is put aside as {path.name}{ASIDE}"]
+    assert path.with_name(f"{path.name}{ASIDE}").read_bytes() == damaged
+    assert (kept.damaged(), kept.read("guards.json")) == ((), b"\2")
+    path.unlink()
+    assert kept.damaged() == (sentence,)
+    kept.tidy()
+    assert told[1:] == [f"{sentence}; it is made anew"]
+    assert kept.damaged() == ()
 
 
 def test_the_list_of_parts_is_there_twice_and_without_it_whole_parts_open_still(kept: SealedFiles) -> None:

@@ -16,9 +16,11 @@ from tests.agent.vaults import PASSPHRASE, directory_of
 
 def test_with_the_keys_alone_gone_no_passphrase_opens_it(tmp_path: Path) -> None:
     files = full_vault(tmp_path)
-    with (files.path / "header").open("rb") as block:
+    aside = files.path / "header.damaged"
+    aside.write_bytes((files.path / "header").read_bytes())
+    with (files.path / "header").open("rb") as block, aside.open("rb") as damaged:
         destroy_keys(tmp_path)
-        assert set(block.read()) == {0}
+        assert set(block.read()) == set(damaged.read()) == {0}
     with pytest.raises(ConfigurationError):
         directory_of(tmp_path).unlock(PASSPHRASE)
 
@@ -53,7 +55,7 @@ def test_what_is_read_only_is_destroyed_all_the_same(tmp_path: Path, monkeypatch
             raise PermissionError(13, "Permission denied")
         return real(path, flags)
 
-    monkeypatch.setattr("relay.agent.vault_destroying.os.open", strict)
+    monkeypatch.setattr("relay.agent.overwriting.os.open", strict)
     for path in plain_files(tmp_path):
         path.chmod(0o400)
     destroy_keys(tmp_path)
@@ -98,7 +100,7 @@ def test_a_header_that_cannot_be_overwritten_saves_nothing_from_a_wipe(
                 raise PermissionError(13, "Permission denied")
             return real(path, flags, **named)
 
-        monkeypatch.setattr("relay.agent.vault_destroying.os.open", strict)
+        monkeypatch.setattr("relay.agent.overwriting.os.open", strict)
     with pytest.raises(NotKept, match="could not be overwritten"):
         destroy(place)
     assert not place.exists()

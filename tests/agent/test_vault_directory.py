@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.agent.kept import NotKept
+from relay.agent.put_aside import MOST_ASIDE
 from relay.core import ConfigurationError
 from relay.identity.vault import Vault, WrongPassphrase, unlock
 from tests.agent.vaults import PASSPHRASE, directory_of, everything_in, flip, new_vault
@@ -37,14 +38,53 @@ def test_a_wrong_passphrase_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["header", "header.copy"])
-def test_one_header_is_enough_and_the_other_is_made_whole(tmp_path: Path, name: str) -> None:
+def test_one_header_is_enough_and_the_other_is_put_aside_told_and_made_whole(
+    tmp_path: Path, name: str
+) -> None:
     new_vault(tmp_path).write("guards.json", b"guards")
     directory = directory_of(tmp_path)
-    header = directory.header()
+    header, path = directory.header(), directory_of(tmp_path).path / name
     for damage in (flip, Path.unlink):
-        damage(directory.path / name)
-        assert directory.unlock(PASSPHRASE).read("guards.json") == b"guards"
-        assert (directory.path / name).read_bytes() == header
+        damage(path)
+        damaged = path.read_bytes() if path.exists() else None
+        assert len(directory.damaged_headers()) == 1
+        told: list[str] = []
+        assert directory.unlock(PASSPHRASE, told.append).read("guards.json") == b"guards"
+        assert path.read_bytes() == header
+        assert directory.damaged_headers() == ()
+        (sentence,) = told
+        if damaged is None:
+            assert sentence.endswith(f"header is gone (file {name}); it was made anew of the other")
+        else:
+            assert path.with_name(f"{name}.damaged").read_bytes() == damaged
+            assert f"is damaged (file {name}), and is put aside as {name}.damaged" in sentence
+        directory.unlock(PASSPHRASE, told.append)
+        assert len(told) == 1, "once"
+
+
+def test_damaged_headers_are_put_aside_for_ever_up_to_a_bound(tmp_path: Path) -> None:
+    directory, told = directory_of(tmp_path), list[str]()
+    new_vault(tmp_path)
+    for number in range(MOST_ASIDE):
+        (directory.path / f"header.damaged{number or ''}").write_bytes(b"damaged")
+    flip(directory.path / "header")
+    damaged = (directory.path / "header").read_bytes()
+    directory.unlock(PASSPHRASE, told.append)
+    assert (directory.path / "header").read_bytes() == damaged, "rather than lose it"
+    assert told == [
+        "a copy of the vault's header cannot be made whole: the vault is damaged again and again; look at its disk"
+    ]
+
+
+def test_a_header_that_was_put_aside_goes_with_the_passphrase_that_opened_it(tmp_path: Path) -> None:
+    files, directory = new_vault(tmp_path), directory_of(tmp_path)
+    flip(directory.path / "header.copy")
+    files = directory.unlock(PASSPHRASE)
+    assert directory.put_aside() == ("header.copy.damaged",)
+    with (directory.path / "header.copy.damaged").open("rb") as block:
+        directory.change_passphrase(files, OTHER)
+        assert set(block.read()) == {0}
+    assert directory.put_aside() == ()
 
 
 def test_without_any_header_it_says_so_and_nothing_new_is_made(tmp_path: Path) -> None:
@@ -87,7 +127,12 @@ def test_a_crash_in_a_change_leaves_one_that_opens_and_the_next_unlocking_ends_i
     old = directory.header()
     directory.change_passphrase(files, OTHER)
     (directory.path / "header.copy").write_bytes(old)
-    directory.unlock(OTHER)
+    told: list[str] = []
+    directory.unlock(OTHER, told.append)
+    assert told == [
+        "a copy of the vault's header was of another passphrase (file header.copy), and was destroyed"
+    ]
+    assert directory.put_aside() == ()
     assert (directory.path / "header.copy").read_bytes() == directory.header() != old
 
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -102,13 +102,42 @@ def test_that_there_is_no_list_of_parts_is_told_to_whoever_opens_the_vault(alice
     invited(alice)
     files = sealed(alice)
     lists = [files.path / files.vault.file_name(name) for name in (ROLL, f"{ROLL}.copy")]
+    for path in lists:
+        flip(path)
+    result = call(contact.command, alice, "invitations", "--json", typed=(PASSPHRASE,))
+    assert result.exception is None
     told = "the list of the vault's parts is damaged or gone (file {}), so that parts may be old ones; put the whole"
-    for flipped, expected in zip(lists, (0, 1), strict=True):
-        flip(flipped)
-        result = call(contact.command, alice, "invitations", "--json", typed=(PASSPHRASE,))
-        assert result.exception is None
-        assert result.output.count(told.format(lists[0].name)) == expected
-        assert "bob-at-the-harbour" in result.output
+    assert result.stderr.count(told.format(lists[0].name)) == 1
+    assert "bob-at-the-harbour" in result.stdout
+
+
+@pytest.mark.parametrize("what", ["header", "header.copy", ROLL, f"{ROLL}.copy"])
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
+def test_damage_to_half_of_what_is_there_twice_is_told_once_and_put_aside(
+    alice: Path, what: str, damage: Callable[[Path], None]
+) -> None:
+    """Whoever reached one copy reached for the vault."""
+    invited(alice)
+    files = sealed(alice)
+    path = files.path / (what if "header" in what else files.vault.file_name(what))
+    damage(path)
+    damaged = path.read_bytes() if path.exists() else None
+    result = call(vault.command, alice, "status", "--check", "--json", typed=(PASSPHRASE,))
+    assert isinstance(result.exception, ConfigurationError)
+    found = json.loads(result.stdout)
+    (sentence,) = found["damaged"]
+    assert sentence.startswith("a copy of the ")
+    assert path.name in sentence
+    asides = [path.with_name(f"{path.name}.damaged")] if damaged else []
+    assert found["aside"] == [aside.name for aside in asides]
+    assert [aside.read_bytes() for aside in asides] == ([damaged] if damaged else [])
+    said = run(vault.command, alice, "status", "--check", typed=(PASSPHRASE,))
+    assert "all of them whole, and both copies of their list and of the header" in said
+    assert said.count("which was damaged once") == len(asides)
+    damage(path)
+    told = call(contact.command, alice, "invitations", typed=(PASSPHRASE,))
+    assert sentence.partition("(")[0] in told.stderr, "and to whoever opens it for something else"
+    assert "bob-at-the-harbour" in told.stdout
 
 
 def test_a_wrong_passphrase_is_one_sentence(alice: Path) -> None:
