@@ -166,7 +166,7 @@ class Agent:
             clock=clock,
             report=report,
             hang_up=lambda contact_id: self._calls.hang_up_with(contact_id),
-            signer=GnuPG(settings.openpgp) if settings.openpgp.enabled else None,
+            signer=GnuPG(settings.openpgp, lambda: self._book.openpgp),
             later=self._behind,
         )
         self._pool = ReflectorPool(

@@ -21,7 +21,7 @@ from relay.identity import InvitationKind
 from relay.wire import UNREADABLE
 
 CONTACTS_FILE = "contacts.json"
-FILE_VERSION = 3
+FILE_VERSION = 4
 OLDEST_VERSION = 2
 """One without what is kept of contacts' voices: read as it is, written as the newest."""
 MAX_CONTACTS = 1000
@@ -200,6 +200,9 @@ class Book(msgspec.Struct, forbid_unknown_fields=True):
     invitations: list[KeptInvitation] = msgspec.field(default_factory=list)
     requests: list[IntroductionRequest] = msgspec.field(default_factory=list)
     listing: OwnListing | None = None
+    openpgp: str = ""
+    """The fingerprint of the owner's own OpenPGP key, by which calls are signed; empty where none are.  It names a
+    person, and so stands nowhere else."""
 
 
 class _AnyVersion(msgspec.Struct):

@@ -172,6 +172,11 @@ class ContactBook(KeptBook):
         with self._changing() as book:
             book.listing = listing
 
+    def set_openpgp(self, fingerprint: str) -> None:
+        """Sign by that key of the owner's from now on; empty: sign nothing.  Raises `NotKept`."""
+        with self._changing() as book:
+            book.openpgp = fingerprint
+
     # -- what the agent finds out --------------------------------------------------------------------------------
 
     def taken(

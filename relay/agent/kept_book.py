@@ -76,6 +76,11 @@ class KeptBook:
     def listing(self) -> OwnListing | None:
         return self._book.listing
 
+    @property
+    def openpgp(self) -> str:
+        """The fingerprint of the owner's OpenPGP key; empty where no call is to be signed."""
+        return self._book.openpgp
+
     def find(self, name: str) -> Contact | None:
         """The contact of that petname; capitals do not matter, because phones do as they like with them."""
         wanted = name.casefold()

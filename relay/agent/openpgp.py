@@ -8,7 +8,7 @@ the user talks to, outside of Tor.
 import asyncio
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import msgspec
 
 from relay.agent.openpgp_status import Signature, read_check, read_signing
 from relay.agent.voice_trust import read_fingerprint
-from relay.core import Child, ConfigurationError, MisuseError, RefusedByPolicy, TransportUnavailable, spawn
+from relay.core import Child, RefusedByPolicy, TransportUnavailable, spawn
 
 MOST_SIGNATURE = 2048
 """Bytes: an RSA key of 8,192 bits makes 1,100."""
@@ -31,35 +31,36 @@ _QUIETLY = (
 
 
 class OpenPgpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Table `[openpgp]`: `key` is the fingerprint of the user's own key, `home` the directory of GnuPG's keyring where
-    that is not the usual one."""
+    """Table `[openpgp]`: `home` is the directory of GnuPG's keyring where that is not the usual one.
 
-    enabled: bool = False
-    key: str = ""
+    Whose key it is stands with the contacts (`relay.agent.contact_file.Book`): it names a person.
+    """
+
     home: str = ""
 
-    def check(self) -> None:
-        """Raises `ConfigurationError`."""
-        if self.enabled:
-            try:
-                read_fingerprint(self.key)
-            except MisuseError as error:
-                raise ConfigurationError(f"openpgp.key: {error}") from None
+
+def _no_key() -> str:
+    return ""
 
 
 class GnuPG:
-    """`program` and `home` as `[openpgp]` has them; the keyring is the user's own."""
+    """`program`; `home` as `[openpgp]` has it; `key` tells the fingerprint of the user's own key, which may change.
 
-    def __init__(self, settings: OpenPgpSettings, program: str = "gpg") -> None:
-        self._key = settings.key
+    The keyring is the user's own.
+    """
+
+    def __init__(
+        self, settings: OpenPgpSettings, key: Callable[[], str] = _no_key, program: str = "gpg"
+    ) -> None:
+        self._key = key
         self._program = program
         self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         if settings.home:
             self._environment["GNUPGHOME"] = str(Path(settings.home).expanduser())
 
     async def sign(self, data: bytes) -> bytes:
-        """A detached signature of the user's.  Raises `TransportUnavailable`, `RefusedByPolicy`."""
-        key = read_fingerprint(self._key)
+        """A detached signature of the user's.  Raises `TransportUnavailable`, `RefusedByPolicy`, `MisuseError`."""
+        key = read_fingerprint(self._key())
         how = ["--local-user", key, "--digest-algo", "SHA256", "--disable-signer-uid", "--no-armor"]
         command = [*how, "--detach-sign", "--output", "-"]
         signature, status = await self._run(["--status-fd", "2", *command], data, SIGN_SECONDS)

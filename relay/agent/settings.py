@@ -104,7 +104,6 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.name:
             raise ConfigurationError("name: must not be empty; it is what your softphone registers as")
         self._check_places()
-        self.openpgp.check()
 
     def _check_places(self) -> None:
         if len(set(self.contact_points)) != len(self.contact_points):

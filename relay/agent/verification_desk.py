@@ -33,7 +33,7 @@ class _LiveCall:
 
 
 class VerificationDesk:
-    """A `Listener`.  `hang_up` ends the calls with a contact; `signer` is there where `[openpgp]` is on; `later` writes
+    """A `Listener`.  `hang_up` ends the calls with a contact; `signer` signs once the owner named a key; `later` writes
     down what calls find."""
 
     def __init__(
@@ -80,10 +80,10 @@ class VerificationDesk:
     # -- OpenPGP -------------------------------------------------------------------------------------------------
 
     def may_sign(self, told: Secured, call: Comparing, cells: Cells) -> None:
-        """After `secured`.  Nothing is signed for a contact whose key the owner did not name, nor where one of the
-        agents is no end and so has no key of the call."""
+        """After `secured`.  Nothing is signed before the owner named a key of their own and the contact's, nor where
+        one of the agents is no end and so has no key of the call."""
         contact, agreed = self._book.get(told.contact_id), told.agreement
-        if self._signatures is None or contact is None or not contact.trust.pgp:
+        if self._signatures is None or contact is None or not contact.trust.pgp or not self._book.openpgp:
             return
         if told.mode is not Mode.AGENTS or agreed is None:
             # Said, because whoever is in the middle may have chosen this.

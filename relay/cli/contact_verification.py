@@ -125,8 +125,8 @@ def _begin_anew(name: str, yes: bool, as_json: bool, opened: Opened) -> None:
 def set_pgp(name: str, fingerprint: str | None, none: bool, as_json: bool, config: Path) -> None:
     """Have calls with NAME signed, and their signatures checked, by OpenPGP: FINGERPRINT is that of NAME's key.
 
-    Needs '[openpgp] enabled = true' and NAME's public key in your GnuPG keyring.  A signature can be shown to others,
-    and proves to them that you had a call: see docs/threat-model.md.
+    Needs a key of your own ('bayonne openpgp use') and NAME's public key in your GnuPG keyring.  A signature can be
+    shown to others, and proves to them that you had a call: see docs/threat-model.md.
     """
     if (fingerprint is None) is not none:
         raise MisuseError("give the fingerprint of the contact's key, or --none")
@@ -145,11 +145,8 @@ def set_pgp(name: str, fingerprint: str | None, none: bool, as_json: bool, confi
 
 
 def _say_what_is_missing(key: str, contact: Contact, opened: Opened) -> None:
-    if not opened.settings.openpgp.enabled:
-        click.echo(
-            "signing is off: set '[openpgp] enabled = true' and your own key, and start the agent anew",
-            err=True,
-        )
+    if not opened.book.openpgp:
+        click.echo("signing is off until you name your own key: 'bayonne openpgp use'", err=True)
     try:
         known = asyncio.run(GnuPG(opened.settings.openpgp).knows(key))
     except TransportUnavailable as error:

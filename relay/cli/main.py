@@ -15,6 +15,7 @@ _COMMANDS = {
     "contact": ("relay.cli.contact", "Invite, add, list and remove the people you call."),
     "contact-point": ("relay.cli.contact_point", "Host a contact point: ringing and lookup."),
     "demo": ("relay.cli.demo", "Hold a real anonymous call on this machine and show what an observer saw."),
+    "openpgp": ("relay.cli.openpgp", "Say by which OpenPGP key of yours calls are signed."),
     "reflector": ("relay.cli.reflector", "Host a reflector: voice."),
     "reflectors": ("relay.cli.reflectors", "Make, check and read signed lists of reflectors."),
     "vault": ("relay.cli.vault", "Lock, move or destroy what your agent keeps, which is sealed."),

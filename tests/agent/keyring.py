@@ -21,7 +21,7 @@ class Keyring:
         return cls(home)
 
     def program(self, key: str = "") -> GnuPG:
-        return GnuPG(OpenPgpSettings(enabled=True, key=key, home=str(self.home)))
+        return GnuPG(OpenPgpSettings(str(self.home)), lambda: key)
 
     def gpg(self, *arguments: str, said: bytes = b"") -> bytes:
         command = ["gpg", "--homedir", str(self.home), "--batch", "--quiet", *arguments]

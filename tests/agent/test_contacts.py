@@ -287,7 +287,7 @@ def test_a_file_of_the_version_before_is_read_and_written_as_the_newest(
     assert before.named("bob").trust == VoiceTrust()
     before.set_hours("bob", (1, 2))
     written = msgspec.json.decode(state.read(CONTACTS_FILE) or b"")
-    assert written["version"] == FILE_VERSION == 3
+    assert written["version"] == FILE_VERSION == 4
 
 
 def test_another_process_change_is_seen_and_an_own_one_is_no_news(
@@ -328,7 +328,7 @@ def test_the_file_is_the_owners_alone(book: ContactBook, state: PlainFiles) -> N
         (b'{"version": 3, "contacts": [], "listing": {"trust": {}}}', "is damaged"),
         (b'{"contacts": []}', "is of an earlier version"),
         (b'{"contacts": [{"name": "bob", "role": "inviter"}]}', "is of an earlier version"),
-        (b'{"version": 4, "contacts": []}', "by a newer version"),
+        (b'{"version": 5, "contacts": []}', "by a newer version"),
     ],
 )
 def test_a_file_of_no_use_is_one_sentence_and_stays(

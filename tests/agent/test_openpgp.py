@@ -8,7 +8,7 @@ import pytest
 from relay.agent import openpgp
 from relay.agent.openpgp import MOST_SIGNATURE, GnuPG, OpenPgpSettings
 from relay.agent.openpgp_status import Signature
-from relay.core import ConfigurationError, RefusedByPolicy, TransportUnavailable
+from relay.core import MisuseError, RefusedByPolicy, TransportUnavailable
 from tests.agent.keyring import Keyring
 
 SAID = b"Bayonne voice session\n" + b"0" * 64 + b"\n"
@@ -94,7 +94,7 @@ async def test_whoever_does_not_answer_is_not_waited_for(
     slow = tmp_path / "gpg"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o700)
-    program = GnuPG(OpenPgpSettings(True, alices_key, str(people[0].home)), str(slow))
+    program = GnuPG(OpenPgpSettings(str(people[0].home)), lambda: alices_key, str(slow))
     monkeypatch.setattr(openpgp, "SIGN_SECONDS", 0.3)
     monkeypatch.setattr(openpgp, "CHECK_SECONDS", 0.3)
     with pytest.raises(TransportUnavailable, match="did not answer in time"):
@@ -103,7 +103,7 @@ async def test_whoever_does_not_answer_is_not_waited_for(
 
 
 async def test_without_gnupg_it_is_said(alices_key: str) -> None:
-    missing = GnuPG(OpenPgpSettings(True, alices_key), "/nonexistent/gpg")
+    missing = GnuPG(OpenPgpSettings(), lambda: alices_key, "/nonexistent/gpg")
     with pytest.raises(TransportUnavailable, match="'gpg' is not installed"):
         await missing.sign(SAID)
     assert await missing.check(SAID, b"x", alices_key) is Signature.UNCHECKED
@@ -138,7 +138,6 @@ async def test_nobody_is_asked_for_keys_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("key", ["", "ABCD", "Alice"])
-def test_settings_without_a_key_are_refused(key: str) -> None:
-    OpenPgpSettings(key=key).check()
-    with pytest.raises(ConfigurationError, match=r"openpgp\.key: a fingerprint"):
-        OpenPgpSettings(enabled=True, key=key).check()
+async def test_without_a_key_nothing_is_signed(key: str) -> None:
+    with pytest.raises(MisuseError, match="a fingerprint has 40"):
+        await GnuPG(OpenPgpSettings(), lambda: key).sign(SAID)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.agent.kept import NotKept, PlainFiles
+from relay.agent.openpgp_status import Signature
 from relay.agent.voice_security import Alarmed, End, Listener
 from relay.agent.voice_trust import Doubt
 from relay.agent.zid_cache import ZIDS_FILE
@@ -161,7 +162,18 @@ def test_a_contact_that_was_removed_in_mid_call_is_told_of_and_comes_not_back(be
     assert list(bench.book) == []
 
 
-def test_nothing_is_signed_where_signing_is_off(bench: DeskBench) -> None:
+class NoSigner:
+    async def sign(self, data: bytes) -> bytes:
+        pytest.fail("nothing is signed")
+
+    async def check(self, data: bytes, signature: bytes, fingerprint: str) -> Signature:
+        pytest.fail("nothing is checked")
+
+
+@pytest.mark.parametrize("signer", [None, NoSigner()])
+def test_nothing_is_signed_before_the_owner_named_a_key(tmp_path: Path, signer: NoSigner | None) -> None:
+    bench = DeskBench(tmp_path, signer)
+    bench.book.set_openpgp("")
     bench.book.judge(bench.bob, lambda trust: trust.with_pgp("A" * 40))
     told, call = bench.secured()
     cells = FakeCells(lambda message: pytest.fail("nothing is said"))

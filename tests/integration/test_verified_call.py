@@ -33,13 +33,14 @@ async def world(private_network: Path, tmp_path_factory: pytest.TempPathFactory)
         rings[name].learn(rings[OTHER[name]], keys[OTHER[name]])
 
     def change(settings: AgentSettings) -> AgentSettings:
-        signing = OpenPgpSettings(enabled=True, key=keys[settings.name], home=str(rings[settings.name].home))
+        signing = OpenPgpSettings(str(rings[settings.name].home))
         return msgspec.structs.replace(settings, openpgp=signing)
 
     try:
         async with open_world(private_network, tmp_path_factory.mktemp("verified"), change=change) as opened:
             for name in PEOPLE:
                 book, theirs = opened.book(name), keys[OTHER[name]]
+                book.set_openpgp(keys[name])
                 book.judge(book.named(OTHER[name]), lambda trust, theirs=theirs: trust.with_pgp(theirs))
             await asyncio.sleep(2.0)  # until both agents noticed
             yield opened

@@ -101,6 +101,7 @@ async def test_keys_of_a_call_are_signed_and_checked_beside_its_voice(tmp_path: 
     async with open_world(tmp_path) as world:
         for person, own in ((world.alice, "A"), (world.bob, "B")):
             desk = person.agent._verification
+            person.book.set_openpgp(40 * own)
             desk._signatures = Signatures(
                 Signer(40 * own),
                 clock=LoopClock(),
