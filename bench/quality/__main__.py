@@ -21,9 +21,12 @@ from bench.quality.delay import parts
 from bench.quality.path import Path as Way
 from bench.quality.recordings import recordings
 from bench.quality.scores import Result, scores
+from bench.quality.unlocking import ROUNDS as UNLOCKINGS
+from bench.quality.unlocking import unlock_seconds
 from bench.report import Row, at_least, at_most, not_run, reported
 from bench.zrtp import measure as exchanges
-from relay.core import SystemClock, TransportUnavailable
+from relay.core import SystemClock, SystemEntropy, TransportUnavailable
+from relay.identity.vault import COST
 from relay.lab.demo.results import commit, machine
 from relay.lab.pictures import BLUE, VERMILION
 from relay.rtp import Codec
@@ -36,6 +39,9 @@ ROUNDS = 400
 PACKET_MICROSECONDS = 60.0
 TICK_MICROSECONDS = 2000.0
 """A tenth of a tick: what is encoded in the agent's event loop must not hold up much else."""
+
+UNLOCK_SECONDS = 3.0
+"""What an owner waits for at each start; every guess takes whoever has the disk as long, on such a machine."""
 
 _NAMES = {Codec.OPUS: "Opus", Codec.G722: "G.722, translated", Codec.PCMU: "G.711, translated"}
 _ITSELF = "the recording itself"
@@ -56,7 +62,7 @@ def main() -> int:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     # Costs first: afterwards all cores are busy.
-    rows = [*costs(), *delays()]
+    rows = [*costs(), *delays(), unlocking()]
     print(f"{ROUNDS} ZRTP exchanges of each kind, in virtual time ...", flush=True)
     rows += exchanges(ROUNDS, SystemClock())
     try:
@@ -127,6 +133,16 @@ def delays() -> Iterator[Row]:
         how = "; ".join(f"{part.what} {part.milliseconds:g}" for part in waits)
         total = sum(part.milliseconds for part in waits)
         yield reported(f"mouth to ear by arithmetic, {name}, without the network, ms", total, how)
+
+
+def unlocking() -> Row:
+    """What each start costs its owner, and each guess somebody else at the least."""
+    how = (
+        f"median of {UNLOCKINGS}; Argon2id, {COST.memory >> 10} MiB, {COST.passes} passes, {COST.lanes} lanes; on "
+        "this machine with nothing else to do, and faster on a faster one, for whoever guesses as well"
+    )
+    seconds = unlock_seconds(SystemClock(), SystemEntropy())
+    return at_most("unlocking a vault, one guess of its passphrase", UNLOCK_SECONDS, seconds, how, unit=" s")
 
 
 def draw(found: dict[str, Result], path: Path) -> None:
