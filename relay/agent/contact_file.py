@@ -23,7 +23,9 @@ from relay.wire import UNREADABLE
 CONTACTS_FILE = "contacts.json"
 FILE_VERSION = 4
 OLDEST_VERSION = 2
-"""One without what is kept of contacts' voices: read as it is, written as the newest."""
+"""One without what is kept of contacts' voices: read, and written as the newest."""
+_RANDOM_VERSION = 4
+"""The first in which all introductions to somebody propose one secret; those of before are begun anew."""
 MAX_CONTACTS = 1000
 _AFTER_PERIOD = int(LATE[1])
 """Seconds after its period by which a token is given up for certain; from `LATE[0]` on it may be gone."""
@@ -61,26 +63,28 @@ class Whereabouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(_places(opened.reachable_at), opened.prekey, period, 0, _last_use(period), int(now))
 
 
-class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An introduction that we sent: the pairwise secret it proposed, and when (Unix seconds)."""
-
-    secret: bytes
-    sent_at: int
-
-
 class Introducing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far we came with somebody whose invitation, or listing, we follow.
 
     `secret` is that of the inviter's record, `expires` Unix seconds (0: never), `own_name` what we call ourselves.
-    `refused` is the status of a record that takes nobody any more; `offers` are the latest introductions, any of which
-    may have been taken.
+    `random` is what all our introductions to them make the pairwise secret of
+    (`relay.forward_publish.introduction.proposed_secret`), so that it does not matter which of them was taken; empty
+    until the first is sent.  `refused` is the status of a record that takes nobody any more.
     """
 
     secret: bytes
     expires: int
     own_name: str = ""
-    offers: tuple[Offer, ...] = ()
+    random: bytes = b""
     refused: RecordStatus = RecordStatus.OPEN
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can come of it any more: it was used by somebody else, or ended before we could introduce
+        ourselves.  Else the inviter may know us already, or have yet to decide, for as long as it likes."""
+        return self.refused is RecordStatus.USED or (
+            self.refused is not RecordStatus.OPEN and not self.random
+        )
 
 
 class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,7 +134,8 @@ class KeptInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An invitation that we made.
 
     `secret` is that of its record.  `name` is the petname that who comes by it gets; empty for a standing one.
-    `made_at`, `expires` and `ended_at` are Unix seconds, 0 for never and for not yet.
+    `made_at`, `expires` and `ended_at` are Unix seconds, 0 for never and for not yet.  `taken_by` is what its record
+    says of who used it.
     """
 
     id: str
@@ -142,6 +147,7 @@ class KeptInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires: int
     status: RecordStatus = RecordStatus.OPEN
     ended_at: int = 0
+    taken_by: bytes = b""
 
     def token(self, onion: str, period: int) -> TokenKey:
         return period_token(self.token_root, onion, period)
@@ -217,6 +223,8 @@ def read_book(content: bytes) -> Book:
     try:
         version = msgspec.json.decode(content, type=_AnyVersion).version
         if OLDEST_VERSION <= version <= FILE_VERSION:
+            if version < _RANDOM_VERSION:
+                content = _without_offers(content)
             book = msgspec.json.decode(content, type=Book)
             book.version = FILE_VERSION
             return book
@@ -232,6 +240,14 @@ def read_book(content: bytes) -> Book:
         f"{CONTACTS_FILE} in the state directory is of an earlier version, whose secrets and invitations are of no "
         "use any more; move it away and invite your contacts anew"
     )
+
+
+def _without_offers(content: bytes) -> bytes:
+    book = msgspec.json.decode(content)
+    for contact in book["contacts"]:
+        if isinstance(introducing := contact.get("introducing"), dict):
+            introducing.pop("offers", None)
+    return msgspec.json.encode(book)
 
 
 def write_book(book: Book) -> bytes:

@@ -15,19 +15,16 @@ from relay.agent.contact_file import (
     Introducing,
     IntroductionRequest,
     KeptInvitation,
-    Offer,
     OwnListing,
     Whereabouts,
 )
 from relay.agent.kept_book import LONGEST_NAME, KeptBook, is_name, new_id
 from relay.agent.voice_trust import VoiceTrust
 from relay.core import Entropy, MisuseError
-from relay.forward_publish import RecordStatus
+from relay.forward_publish import RANDOM_SIZE, RecordStatus, taken_by
 
 MOST_INVITATIONS = 200
 MOST_REQUESTS = 50
-MOST_OFFERS = 8
-"""Introductions to one person that are remembered: any of them may be the one that was taken."""
 
 
 class ContactBook(KeptBook):
@@ -189,7 +186,12 @@ class ContactBook(KeptBook):
         with self._changing() as book:
             for position, known in enumerate(book.invitations):
                 if known.id == kept.id and known.status_at(wall) is RecordStatus.OPEN:
-                    used = msgspec.structs.replace(known, status=RecordStatus.USED, ended_at=int(wall))
+                    used = msgspec.structs.replace(
+                        known,
+                        status=RecordStatus.USED,
+                        ended_at=int(wall),
+                        taken_by=taken_by(request.secret),
+                    )
                     book.invitations[position] = used
                     made = _introduced(request, known.name, entropy)
                     book.contacts.append(made)
@@ -221,13 +223,20 @@ class ContactBook(KeptBook):
         names = (plain if number == 1 else f"{plain}-{number}" for number in numbers)
         return next(name for name in names if self.find(name) is None and not self.is_promised(name))
 
-    def offered(self, contact: Contact, offer: Offer) -> None:
-        """We introduced ourselves once more."""
+    def introduced_with(self, contact: Contact, entropy: Entropy) -> bytes | None:
+        """The random number of our introductions to the contact: drawn for the first, the same in all of them.
+
+        None where there is nobody to introduce ourselves to any more.
+        """
         with self._changing():
             known = self._by_id.get(contact.id)
-            if known is not None and known.introducing is not None:
-                offers = (*known.introducing.offers, offer)[-MOST_OFFERS:]
-                self._replace(known, introducing=msgspec.structs.replace(known.introducing, offers=offers))
+            if known is None or known.introducing is None:
+                return None
+            if known.introducing.random:
+                return known.introducing.random
+            random = entropy.token(RANDOM_SIZE)
+            self._replace(known, introducing=msgspec.structs.replace(known.introducing, random=random))
+            return random
 
     def turned_away(self, contact: Contact, status: RecordStatus) -> None:
         """The invitation that we follow takes nobody any more; `OPEN` where it does after all."""

@@ -13,12 +13,19 @@ from relay.agent.contacts import ContactBook
 from relay.agent.flows import Flows
 from relay.agent.freshness import Freshness
 from relay.agent.inbox import PAUSE, Inbox
-from relay.agent.introducing import OFFERS_LOOKED_FOR
 from relay.agent.invitations import Introductions
 from relay.agent.prekeys import PrekeyRing
 from relay.agent.tokens_at import TokensAt
 from relay.core import BayonneError, Clock, Counters, Entropy, MisuseError, PeerError, get_logger
-from relay.forward_publish import OpenedNote, OpenedRing, Peer, ReplayCache, open_message, seal_note
+from relay.forward_publish import (
+    OpenedNote,
+    OpenedRing,
+    Peer,
+    ReplayCache,
+    open_message,
+    proposed_secret,
+    seal_note,
+)
 from relay.identity import Identity
 
 STALE_SECONDS = 90.0
@@ -150,18 +157,16 @@ class Correspondence:
     def _open_from(
         self, contact: Contact, body: bytes, now: float
     ) -> tuple[Contact, OpenedRing | OpenedNote]:
-        """Open what a contact sent.  While we introduce ourselves it may be the first to show which of our
-        introductions was taken.  Raises `PeerError`."""
-        state, usable = contact.introducing, self._prekeys.usable(now)
-        if state is None:
-            peer = Peer(contact.public_key, contact.secret)
-            return contact, open_message(body, self._identity, peer, usable, self._replays, now)
-        for offer in reversed(state.offers[-OFFERS_LOOKED_FOR:]):
-            peer = Peer(contact.public_key, offer.secret)
-            try:
-                opened = open_message(body, self._identity, peer, usable, self._replays, now)
-            except PeerError:
-                continue
-            confirmed = self._book.confirmed(contact, offer.secret, now)
-            return confirmed or contact, opened
-        raise PeerError("not authentic")
+        """Open what a contact sent.  While we introduce ourselves it may be the first to show that we were taken.
+        Raises `PeerError`."""
+        state, secret = contact.introducing, contact.secret
+        if state is not None:
+            if not state.random:
+                raise PeerError("not authentic")
+            secret = proposed_secret(self._identity, contact.public_key, state.secret, state.random)
+        usable = self._prekeys.usable(now)
+        peer = Peer(contact.public_key, secret)
+        opened = open_message(body, self._identity, peer, usable, self._replays, now)
+        if state is not None:
+            contact = self._book.confirmed(contact, secret, now) or contact
+        return contact, opened

@@ -1,13 +1,17 @@
 """The invitee's end: following an invitation, or a listing, to somebody who does not know us yet.
 
 The inviter's record says where an introduction goes.  It is sent again, at growing random intervals, until the
-inviter's pairwise record is found: nothing else says that it arrived.
+inviter's pairwise record is found: nothing else says that it arrived, but that the invitation's record may name us as
+those who used it.  Each proposes the same secret, so that one lookup finds that record, however long ago the
+introduction was that the inviter took.
 """
 
+import hmac
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from relay.agent.contact_file import Contact, Offer, Whereabouts, reachable_at
+from relay.agent.contact_file import Contact, Introducing, Whereabouts, reachable_at
 from relay.agent.contacts import ContactBook
 from relay.agent.delivery import first_that_takes
 from relay.agent.events import Reporter
@@ -23,7 +27,9 @@ from relay.forward_publish import (
     RecordStatus,
     RecordUse,
     current_period,
+    proposed_secret,
     seal_introduction,
+    taken_by,
 )
 from relay.identity import Identity
 
@@ -33,9 +39,6 @@ LONGEST_PAUSE = 4 * 3600.0
 RESEND = 60.0
 """Seconds after which an introduction is sent again for the first time; then twice as many, and so on."""
 LONGEST_RESEND = 12 * 3600.0
-DOUBT = 900.0
-"""Seconds after our introduction for which a used-up invitation may have been used by us."""
-OFFERS_LOOKED_FOR = 3
 
 _log = get_logger("introducing")
 
@@ -80,7 +83,8 @@ class Introducer:
         try:
             if await self._arrived(contact):
                 return 0.0
-            if self._clock.monotonic() >= progress.send_at:
+            still_open = contact.introducing is not None and contact.introducing.refused is RecordStatus.OPEN
+            if still_open and self._clock.monotonic() >= progress.send_at:
                 await self._introduce(contact, progress)
         except BayonneError as error:
             _log.debug("an introduction has to wait", why=str(error))
@@ -93,10 +97,9 @@ class Introducer:
         state = contact.introducing
         if state is None:
             return True
-        if not state.offers:
+        if not state.random:
             return False
-        secrets = [offer.secret for offer in reversed(state.offers[-OFFERS_LOOKED_FOR:])]
-        found = await self._lookups.find(contact.public_key, secrets, contact.home)
+        found = await self._lookups.find(contact.public_key, [self._proposed(contact, state)], contact.home)
         if found is None or found.record.use is not RecordUse.PAIRWISE:
             return False
         wall = self._clock.wall()
@@ -112,17 +115,19 @@ class Introducer:
         wall = self._clock.wall()
         found = await self._lookups.find(contact.public_key, [state.secret], contact.home)
         status = _status(found, state.expires, wall)
-        last = state.offers[-1].sent_at if state.offers else 0
+        if found is not None and self._was_us(contact, state, found.record):
+            progress.send_at = math.inf  # they know us: their record for us is all that there is to wait for
+            return
         if status is not RecordStatus.OPEN:
-            if wall - last > DOUBT:
-                self._turned_away(contact, status)
+            self._book.turned_away(contact, status)
+            self._report("too-late", contact=contact.name, reason=why_too_late(status))
             return
         if found is None:
             return
         reachable = self._reachable(contact, wall)
         if not reachable:
             raise TransportUnavailable("no contact point of ours is reached yet")
-        await self._send(contact, state.secret, state.own_name, found.record, reachable)
+        await self._send(contact, state, found.record, reachable)
         now = self._clock.monotonic()
         progress.pause = FIRST_PAUSE
         progress.send_at = now + self._entropy.uniform(0.7, 1.3) * progress.resend
@@ -131,18 +136,18 @@ class Introducer:
     async def _send(
         self,
         contact: Contact,
-        secret: bytes,
-        own_name: str,
+        state: Introducing,
         record: ContactRecord,
         reachable: tuple[ReachableAt, ...],
     ) -> None:
-        wall = self._clock.wall()
-        said = Introduction(own_name, reachable, self._prekeys.current(wall).public)
-        body, pairwise = seal_introduction(
-            self._identity, contact.public_key, secret, record.prekey, said, self._clock, self._entropy
+        # Kept before it is out: once it is, it may have been taken.
+        random = self._book.introduced_with(contact, self._entropy)
+        if random is None:
+            return
+        said = Introduction(state.own_name, reachable, self._prekeys.current(self._clock.wall()).public)
+        body = seal_introduction(
+            self._identity, contact.public_key, state.secret, record.prekey, said, random, self._clock
         )
-        # Remembered first: once it is out, it may have been taken.
-        self._book.offered(contact, Offer(pairwise, int(wall)))
         await first_that_takes(
             [(place.onion_name, place.token_name) for place in record.reachable_at],
             body,
@@ -157,9 +162,14 @@ class Introducer:
             reachable_at(onion, key) for onion, key in keys if self._messenger.bound(onion, key.token)
         )
 
-    def _turned_away(self, contact: Contact, status: RecordStatus) -> None:
-        self._book.turned_away(contact, status)
-        self._report("too-late", contact=contact.name, reason=why_too_late(status))
+    def _proposed(self, contact: Contact, state: Introducing) -> bytes:
+        return proposed_secret(self._identity, contact.public_key, state.secret, state.random)
+
+    def _was_us(self, contact: Contact, state: Introducing, record: ContactRecord) -> bool:
+        """Whether the record of an invitation that was used says that we used it."""
+        if record.status is not RecordStatus.USED or not state.random:
+            return False
+        return hmac.compare_digest(record.taken_by, taken_by(self._proposed(contact, state)))
 
 
 def _status(found: Found | None, expires: int, wall: float) -> RecordStatus:

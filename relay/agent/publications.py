@@ -56,6 +56,7 @@ class Publication:
     secret: bytes
     token: TokenFor | None
     status: RecordStatus = RecordStatus.OPEN
+    taken_by: bytes = b""
     missed: tuple[int, ...] = ()
     known: bool = False
     listing: OwnListing | None = None
@@ -91,6 +92,7 @@ class Publication:
             revision=revision,
             expires=latest_expiry(period),
             missed=content.missed,
+            taken_by=self.taken_by,
         )
         return seal_record(record, me, self.secret, period, entropy)
 
@@ -152,5 +154,6 @@ def _for_invitation(kept: KeptInvitation, wall: float) -> Publication:
         kept.secret,
         token,
         status=status,
+        taken_by=kept.taken_by,
         known=wall - kept.made_at > NEW_FOR,
     )

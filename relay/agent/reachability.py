@@ -23,7 +23,7 @@ from relay.agent.publications import Publication, publications
 from relay.agent.publishing import Publisher, RecordTarget, Sealer
 from relay.agent.surroundings import Messenger
 from relay.core import BayonneError, Clock, Entropy, get_logger
-from relay.forward_publish import PERIOD, RecordStatus, RecordUse, current_period
+from relay.forward_publish import PERIOD, RecordUse, current_period
 from relay.identity import Identity
 
 NOTICE_EVERY = 1.0
@@ -125,7 +125,7 @@ class Reachability:
                 continue
             if contact.introducing is None:
                 jobs[f"look {contact.id}"] = partial(self._look_up, contact.id)
-            elif contact.introducing.refused is RecordStatus.OPEN:
+            elif not contact.introducing.is_over:
                 jobs[f"introduce {contact.id}"] = partial(self._introduce, contact.id)
         return jobs
 
@@ -150,7 +150,7 @@ class Reachability:
 
     async def _introduce(self, identifier: str) -> None:
         while (contact := self._book.get(identifier)) is not None and contact.introducing is not None:
-            if contact.introducing.refused is not RecordStatus.OPEN:
+            if contact.introducing.is_over:
                 return
             await asyncio.sleep(await self._introducer.step(contact))
 

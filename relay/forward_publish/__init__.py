@@ -33,10 +33,13 @@ from relay.forward_publish.entries import (
     prefix_of,
 )
 from relay.forward_publish.introduction import (
+    RANDOM_SIZE,
     Introduction,
     OpenedIntroduction,
     open_introduction,
+    proposed_secret,
     seal_introduction,
+    taken_by,
 )
 from relay.forward_publish.key_schedule import CallKeys, Peer, join_code
 from relay.forward_publish.limits import OFFICE_COUNTS, ContactPointLimits
@@ -125,6 +128,7 @@ __all__ = [
     "PERIOD",
     "PREKEY_SIZE",
     "PUT_ANSWER_SIZE",
+    "RANDOM_SIZE",
     "RECORD_SIZE",
     "REQUEST_SIZE",
     "SEALED_SIZE",
@@ -203,6 +207,7 @@ __all__ = [
     "parse_slots",
     "parse_summary",
     "prefix_of",
+    "proposed_secret",
     "put_entry",
     "record_key",
     "seal_introduction",
@@ -210,6 +215,7 @@ __all__ = [
     "seal_note",
     "seal_record",
     "seal_ring",
+    "taken_by",
     "token_bytes",
     "token_of",
     "token_text",

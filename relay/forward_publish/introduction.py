@@ -1,15 +1,16 @@
 """Introducing oneself to somebody whose invitation, or standing record, one holds.
 
 An introduction looks from outside like every message: `SEALED_SIZE` bytes, HPKE to a prekey, here the one in the
-inviter's record.  It says who we are, where we can be reached, and makes a pairwise secret with the inviter, of: a
-random number that is sealed with it (so that a quantum computer does not help later), the record's secret, the static
-agreement of both identities, that of our identity with the prekey, and a hash of all that was sent.
+inviter's record.  It says who we are, where we can be reached, and proposes a pairwise secret with the inviter, made
+of: a random number that is sealed with it (so that a quantum computer does not help later), the record's secret, the
+static agreement of both identities, and who introduces themselves to whom.  Nobody hears whether an introduction
+arrived, so it is sent again and again; the number is the same in all of them, so, whichever is taken, the secret is.
 
-A MAC under the same agreements proves the author to the inviter, and to nobody else, as the inviter could have made it
-alone.  Try it only on messages for tokens that belong to an invitation or to the standing record.
+A MAC under that agreement, and that of our identity with the prekey, proves the author to the inviter, and to nobody
+else, as the inviter could have made it alone.  Try it only on messages for tokens that belong to an invitation or to
+the standing record.
 """
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,11 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from relay.core import Clock, Entropy, MisuseError, PeerError
+from relay.core import Clock, MisuseError, PeerError
 from relay.forward_publish.key_schedule import KEY_SIZE, MAC_SIZE, Peer, authentication_key, mac
 from relay.forward_publish.plain_text import is_plain
 from relay.forward_publish.prekeys import ENCAPSULATION_SIZE, HPKE_TAG_SIZE, HybridPublicKey, Prekey
-from relay.forward_publish.records import MOST_CONTACT_POINTS, ReachableAt
+from relay.forward_publish.records import MOST_CONTACT_POINTS, TAKEN_BY_SIZE, ReachableAt
 from relay.forward_publish.replay import ReplayCache
 from relay.forward_publish.sealed import SEALED_SIZE
 from relay.identity import Identity
@@ -31,12 +32,14 @@ from relay.wire import decode, encode, pad, unpad
 
 MOST_NAME = 48
 """Bytes of UTF-8 of what somebody calls themselves."""
+RANDOM_SIZE = 32
+"""Bytes of the random number from which a pairwise secret is made."""
 
 _PADDED_SIZE = SEALED_SIZE - ENCAPSULATION_SIZE - HPKE_TAG_SIZE
 _INFO = b"bayonne introduction, version 1"
-_SECRET_DOMAIN = b"bayonne pairwise secret, version 1"
+_SECRET_DOMAIN = b"bayonne pairwise secret, version 2"
+_TAKEN_DOMAIN = b"bayonne invitation taken, version 1"
 _IDENTITY_SIZE = 32
-_RANDOM_SIZE = 32
 _X25519_SIZE = 32
 
 
@@ -85,28 +88,43 @@ def seal_introduction(
     secret: bytes,
     prekey: bytes,
     said: Introduction,
+    random: bytes,
     clock: Clock,
-    entropy: Entropy,
-) -> tuple[bytes, bytes]:
-    """A body for the inviter's token, and the pairwise secret that the two share once it was taken.
+) -> bytes:
+    """A body for the inviter's token; it proposes the `proposed_secret` of `random`, `RANDOM_SIZE` bytes.
 
     `secret` and `prekey` are those of the inviter's record.  Raises `PeerError` where its keys are of no use.
     """
     try:
         said.check()
+        if len(random) != RANDOM_SIZE:
+            raise PeerError("malformed")
     except PeerError:
         raise MisuseError("an introduction that the other side would refuse") from None
     inviter = Peer(inviter_identity, secret)
     sealing = HybridPublicKey.parse(prekey)
     agreements = me.diffie_hellman(inviter_identity), me.agree(prekey[-_X25519_SIZE:])
     context = _context(me.public_key, inviter_identity, prekey)
-    random = entropy.token(_RANDOM_SIZE)
     content = encode(
         _Content(me.public_key, int(clock.wall()), random, said.name, said.reachable_at, said.prekey)
     )
     key = authentication_key(inviter, agreements, context)
-    body = sealing.seal(pad(mac(key, content) + content, _PADDED_SIZE), _INFO)
-    return body, _pairwise_secret(random, secret, agreements, context, body)
+    return sealing.seal(pad(mac(key, content) + content, _PADDED_SIZE), _INFO)
+
+
+def proposed_secret(me: Identity, inviter_identity: bytes, secret: bytes, random: bytes) -> bytes:
+    """The pairwise secret that I share with the inviter once one of my introductions with `random` was taken.
+
+    Raises `PeerError` where the inviter's key is of no use.
+    """
+    agreement = me.diffie_hellman(inviter_identity)
+    return _pairwise_secret(random, secret, agreement, me.public_key, inviter_identity)
+
+
+def taken_by(pairwise_secret: bytes) -> bytes:
+    """What the record of an invitation that was used says of who took it: they know themselves by it, and nobody else
+    does."""
+    return HKDF(SHA256(), TAKEN_BY_SIZE, None, _TAKEN_DOMAIN).derive(pairwise_secret)
 
 
 def open_introduction(
@@ -126,7 +144,7 @@ def open_introduction(
         raise PeerError("not sealed to a prekey")
     plain = unpad(padded)
     content = decode(plain[MAC_SIZE:], _Content, limit=_PADDED_SIZE)
-    if len(content.identity) != _IDENTITY_SIZE or len(content.random) != _RANDOM_SIZE:
+    if len(content.identity) != _IDENTITY_SIZE or len(content.random) != RANDOM_SIZE:
         raise PeerError("malformed")
     try:
         to_prekey = prekey.key.x25519.exchange(curve25519_public(content.identity))
@@ -142,7 +160,7 @@ def open_introduction(
     replays.check(content.identity, plain[:MAC_SIZE], content.sent_at, now)
     return OpenedIntroduction(
         content.identity,
-        _pairwise_secret(content.random, secret, agreements, context, body),
+        _pairwise_secret(content.random, secret, agreements[0], content.identity, me.public_key),
         said.name,
         said.reachable_at,
         said.prekey,
@@ -155,9 +173,6 @@ def _context(author: bytes, inviter: bytes, prekey: bytes) -> bytes:
     return _INFO + author + inviter + prekey
 
 
-def _pairwise_secret(
-    random: bytes, secret: bytes, agreements: tuple[bytes, bytes], context: bytes, body: bytes
-) -> bytes:
-    """All secrets have 32 bytes; the transcript is who, to whom, by which prekey, and the whole body."""
-    transcript = hashlib.sha256(context + body).digest()
-    return HKDF(SHA256(), KEY_SIZE, transcript, _SECRET_DOMAIN).derive(random + secret + b"".join(agreements))
+def _pairwise_secret(random: bytes, secret: bytes, agreement: bytes, author: bytes, inviter: bytes) -> bytes:
+    """All have 32 bytes."""
+    return HKDF(SHA256(), KEY_SIZE, author + inviter, _SECRET_DOMAIN).derive(random + secret + agreement)

@@ -44,6 +44,7 @@ MOST_CAPABILITIES = 8
 MOST_CAPABILITY = 16
 MOST_LANGUAGES = 6
 SECRET_SIZE = 32
+TAKEN_BY_SIZE = 16
 
 LISTING_SECRET = b"bayonne: open to all, version 1\x00"
 """Under this, everybody who has an address finds the standing record of its owner, and nobody learns the address."""
@@ -110,7 +111,8 @@ class ContactRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
 
     `reachable_at` are tried in turn; they and `prekey` are empty where, and only where, `status` says that nobody is
     taken any more.  `revision` orders the records of one key, higher is newer; `expires` is Unix seconds.  `missed`
-    are the Unix minutes of calls to the reader that were not heard, oldest first.
+    are the Unix minutes of calls to the reader that were not heard, oldest first.  `taken_by`, where an invitation was
+    used, tells who used it that it was them (`relay.forward_publish.introduction.taken_by`); else it is empty.
     """
 
     use: RecordUse
@@ -122,6 +124,7 @@ class ContactRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
     capabilities: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     missed: tuple[int, ...] = ()
+    taken_by: bytes = b""
 
     def is_sound(self) -> bool:
         """Bounds that author and reader agree on, so that nothing a contact says can grow."""
@@ -138,6 +141,7 @@ class ContactRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True,
             and len(self.missed) <= MOST_MISSED
             and list(self.missed) == sorted(set(self.missed))
             and all(0 <= minute < _LAST_MINUTE for minute in self.missed)
+            and len(self.taken_by) in (0, TAKEN_BY_SIZE if self.status is RecordStatus.USED else 0)
         )
 
 

@@ -41,6 +41,7 @@ class Shelf:
         self.looks: list[tuple[float, str]] = []
         self.down: set[str] = set()
         self.refusing = False
+        self.full = False
         self.people: list[Half] = []
         self.messages: list[tuple[str, str]] = []
 
@@ -51,6 +52,8 @@ class Shelf:
         known = self.kept.get((onion, entry.kind, entry.key))
         if self.refusing or (known is not None and known.revision > entry.revision):
             return False
+        if self.full and known is None:
+            raise TransportUnavailable("the contact point has no room")
         self.puts.append((CLOCK.wall(), onion, entry))
         self.kept[onion, entry.kind, entry.key] = entry
         return True

@@ -16,18 +16,17 @@ from relay.agent.contact_file import (
     Introducing,
     IntroductionRequest,
     KeptInvitation,
-    Offer,
     Place,
     Whereabouts,
     write_book,
 )
-from relay.agent.contacts import MOST_OFFERS, MOST_REQUESTS, ContactBook
+from relay.agent.contacts import MOST_REQUESTS, ContactBook
 from relay.agent.kept import Damaged, PlainFiles
 from relay.agent.kept_book import ENDED_KEPT
 from relay.agent.voice_security import End
 from relay.agent.voice_trust import Doubt, VoiceTrust
 from relay.core import ConfigurationError, MisuseError, SystemEntropy
-from relay.forward_publish import RecordStatus
+from relay.forward_publish import RecordStatus, taken_by
 from relay.identity import Identity, InvitationKind
 from tests.agent.vaults import new_vault
 
@@ -135,6 +134,7 @@ def test_the_first_takes_a_one_time_invitation_and_no_second(book: ContactBook) 
     assert made is not None
     assert (made.name, made.public_key, made.whereabouts, made.state) == ("bob", KEY, HERE, "known")
     assert book.invitations[0].status is RecordStatus.USED
+    assert book.invitations[0].taken_by == taken_by(request().secret)
     assert book.taken(book.invitations[0], request(OTHER_KEY), NOW, SystemEntropy()) is None
     assert book.taken(kept(), request(OTHER_KEY), NOW, SystemEntropy()) is None
     assert list(book) == [made]
@@ -194,21 +194,46 @@ def test_a_name_that_somebody_gives_themselves_becomes_one_to_dial(
     assert book.free_name(wanted) == got
 
 
-def test_of_our_introductions_the_latest_are_remembered_until_one_was_taken(book: ContactBook) -> None:
-    alice = add(book, "alice")
-    for number in range(MOST_OFFERS + 2):
-        book.offered(alice, Offer(bytes([number]) * 32, int(NOW) + number))
+def test_all_our_introductions_to_somebody_propose_one_secret_until_one_was_taken(book: ContactBook) -> None:
+    alice, entropy = add(book, "alice"), SystemEntropy()
+    random = book.introduced_with(alice, entropy)
+    assert random is not None
+    assert len(random) == 32
+    assert book.introduced_with(alice, entropy) == random
     state = book.named("alice").introducing
     assert state is not None
-    assert [offer.secret[0] for offer in state.offers] == list(range(2, MOST_OFFERS + 2))
+    assert state.random == random
+    carol = book.add("carol", OTHER_KEY, Introducing(bytes(32), 0), POINTS, entropy)
+    assert book.introduced_with(carol, entropy) != random
     book.turned_away(alice, RecordStatus.USED)
     taken = book.confirmed(alice, bytes([5]) * 32, NOW)
     assert taken == book.named("alice")
     assert taken is not None
     assert (taken.secret, taken.since, taken.introducing) == (bytes([5]) * 32, int(NOW), None)
     assert book.confirmed(alice, bytes([6]) * 32, NOW) == taken, "one introduction was taken, no other"
+    assert book.introduced_with(alice, entropy) is None, "who knows us needs no introduction"
     book.remove("alice")
     assert book.confirmed(alice, bytes(32), NOW) is None
+    assert book.introduced_with(alice, entropy) is None
+
+
+@pytest.mark.parametrize(
+    ("refused", "sent", "over"),
+    [
+        (RecordStatus.OPEN, False, False),
+        (RecordStatus.OPEN, True, False),
+        (RecordStatus.USED, False, True),
+        (RecordStatus.USED, True, True),
+        (RecordStatus.EXPIRED, False, True),
+        (RecordStatus.EXPIRED, True, False),
+        (RecordStatus.WITHDRAWN, False, True),
+        (RecordStatus.WITHDRAWN, True, False),
+    ],
+)
+def test_who_introduced_themselves_may_be_accepted_later(
+    refused: RecordStatus, sent: bool, over: bool
+) -> None:
+    assert Introducing(bytes(32), 0, "", bytes(32) if sent else b"", refused).is_over is over
 
 
 # -- what is found out -------------------------------------------------------------------------------------------
@@ -280,6 +305,7 @@ def test_a_file_of_the_version_before_is_read_and_written_as_the_newest(
     bob = add(book)
     content = msgspec.json.decode(state.read(CONTACTS_FILE) or b"")
     del content["contacts"][0]["trust"]
+    content["contacts"][0]["introducing"]["offers"] = [{"secret": "AAAA", "sent_at": 1}]
     state.write(CONTACTS_FILE, msgspec.json.encode({**content, "version": 2}))
     before = ContactBook(state)
     before.refresh()
@@ -326,6 +352,8 @@ def test_the_file_is_the_owners_alone(book: ContactBook, state: PlainFiles) -> N
         (b'{"contacts": [{"name": ' + b"[" * 5000, "is damaged"),
         (b'{"version": 2, "contacts": [{}]}', "is damaged"),
         (b'{"version": 3, "contacts": [], "listing": {"trust": {}}}', "is damaged"),
+        (b'{"version": 3, "contacts": [{"introducing": {"offers": []}}]}', "is damaged"),
+        (b'{"version": 4, "contacts": [{"introducing": {"offers": []}}]}', "is damaged"),
         (b'{"contacts": []}', "is of an earlier version"),
         (b'{"contacts": [{"name": "bob", "role": "inviter"}]}', "is of an earlier version"),
         (b'{"version": 5, "contacts": []}', "by a newer version"),

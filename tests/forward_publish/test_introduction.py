@@ -23,10 +23,13 @@ from relay.forward_publish import (
     introduction,
     open_introduction,
     open_message,
+    proposed_secret,
     seal_introduction,
+    taken_by,
 )
 from relay.forward_publish.introduction import MOST_NAME
 from relay.forward_publish.plain_text import is_plain
+from relay.forward_publish.records import TAKEN_BY_SIZE
 from relay.identity import Identity
 from relay.wire import encode, pad
 
@@ -34,19 +37,16 @@ Pair = Any  # of conftest.py, which cannot be imported by name
 PREKEY = Prekey.generate(SeededEntropy("introduction"), 0.0).public
 HERE = ReachableAt(b"o" * 35, b"t" * 32)
 SAID = Introduction("Alice", (HERE,), PREKEY)
+RANDOM = bytes(range(32))
 
 
-def sealed(pair: Pair, said: Introduction = SAID, secret: bytes | None = None) -> tuple[bytes, bytes]:
-    """From Alice, by Bob's invitation."""
-    return seal_introduction(
-        pair.alice,
-        pair.bob.public_key,
-        secret or pair.secret,
-        pair.prekey.public,
-        said,
-        pair.clock,
-        pair.entropy,
-    )
+def sealed(
+    pair: Pair, said: Introduction = SAID, secret: bytes | None = None, random: bytes = RANDOM
+) -> tuple[bytes, bytes]:
+    """From Alice, by Bob's invitation, and the secret that it proposes."""
+    secret, inviter = secret or pair.secret, pair.bob.public_key
+    body = seal_introduction(pair.alice, inviter, secret, pair.prekey.public, said, random, pair.clock)
+    return body, proposed_secret(pair.alice, inviter, secret, random)
 
 
 def opened(pair: Pair, body: bytes, replays: ReplayCache | None = None, **changes: Any) -> OpenedIntroduction:
@@ -64,11 +64,42 @@ def test_both_hold_the_same_new_secret(pair: Pair) -> None:
         pair.alice.public_key, secret, "Alice", (HERE,), PREKEY, int(pair.clock.wall())
     )
     assert repr(found) == "OpenedIntroduction()"
-    other_body, other = sealed(pair)
-    assert other != secret != pair.secret
-    assert other_body != body
+    assert secret != pair.secret
+    assert sealed(pair, random=bytes(32))[1] != secret
+    assert sealed(pair, secret=bytes(32))[1] != secret
     assert PREKEY[:32] not in body
     assert pair.alice.public_key not in body
+    assert RANDOM not in body
+
+
+def test_whichever_of_several_is_taken_the_secret_is_one(pair: Pair) -> None:
+    bodies = [sealed(pair)[0]]
+    pair.prekey = Prekey.generate(pair.entropy, 0.0)
+    bodies += [sealed(pair, Introduction("A.", (HERE, HERE), PREKEY))[0]]
+    assert bodies[0][:16] != bodies[1][:16]
+    assert opened(pair, bodies[1]).pairwise_secret == sealed(pair)[1] == sealed(pair)[1]
+
+
+def test_a_number_that_an_inviter_was_told_is_of_no_use_to_them_elsewhere(pair: Pair) -> None:
+    """The secret is of these two people: neither a third identity nor the other direction has the same one."""
+    body, secret = sealed(pair)
+    assert opened(pair, body).pairwise_secret == secret
+    third = Identity.generate(pair.entropy)
+    others = (
+        proposed_secret(pair.bob, pair.alice.public_key, pair.secret, RANDOM),
+        proposed_secret(pair.alice, third.public_key, pair.secret, RANDOM),
+        proposed_secret(third, pair.bob.public_key, pair.secret, RANDOM),
+    )
+    assert len({secret, *others}) == 4
+
+
+def test_who_took_an_invitation_knows_themselves_and_nobody_else_them(pair: Pair) -> None:
+    _, secret = sealed(pair)
+    said = taken_by(secret)
+    assert len(said) == TAKEN_BY_SIZE
+    assert said == taken_by(secret)
+    assert said != taken_by(sealed(pair, random=bytes(32))[1])
+    assert said not in secret
 
 
 @settings(max_examples=20, deadline=None)
@@ -110,8 +141,8 @@ def test_nobody_introduces_somebody_else(pair: Pair) -> None:
     """Not even who holds the invitation, and the identity key of the inviter as well."""
     thief = Identity.generate(pair.entropy)
     posing = replace(thief, public_key=pair.alice.public_key)
-    body, _ = seal_introduction(
-        posing, pair.bob.public_key, pair.secret, pair.prekey.public, SAID, pair.clock, pair.entropy
+    body = seal_introduction(
+        posing, pair.bob.public_key, pair.secret, pair.prekey.public, SAID, RANDOM, pair.clock
     )
     with pytest.raises(PeerError, match="not authentic"):
         opened(pair, body)
@@ -203,4 +234,6 @@ def test_what_would_be_refused_is_not_sent_and_is_refused(pair: Pair, changes: d
 def test_keys_of_no_use_are_the_peers_fault(pair: Pair) -> None:
     for identity, prekey in ((bytes(32), pair.prekey.public), (pair.bob.public_key, bytes(PREKEY_SIZE - 1))):
         with pytest.raises(PeerError):
-            seal_introduction(pair.alice, identity, pair.secret, prekey, SAID, pair.clock, pair.entropy)
+            seal_introduction(pair.alice, identity, pair.secret, prekey, SAID, RANDOM, pair.clock)
+    with pytest.raises(MisuseError):
+        sealed(pair, random=bytes(31))

@@ -68,6 +68,23 @@ CLOSED = st.builds(
     revision=st.integers(0, 2**17 - 1),
     expires=st.just(0),
 )
+USED = st.builds(
+    ContactRecord,
+    use=st.just(RecordUse.INVITATION),
+    status=st.just(RecordStatus.USED),
+    reachable_at=st.just(()),
+    prekey=st.just(b""),
+    revision=st.integers(0, 2**17 - 1),
+    expires=st.just(0),
+    taken_by=st.binary(min_size=16, max_size=16),
+)
+
+EXPIRED = {
+    "use": RecordUse.INVITATION,
+    "status": RecordStatus.EXPIRED,
+    "reachable_at": (),
+    "prekey": b"",
+}
 
 
 def opened(stored: StoredRecord, **changes: Any) -> ContactRecord:
@@ -76,7 +93,7 @@ def opened(stored: StoredRecord, **changes: Any) -> ContactRecord:
 
 
 @settings(max_examples=60, deadline=None)
-@given(OPEN | CLOSED, st.integers(0, 2**36 - 1), st.binary(min_size=32, max_size=32))
+@given(OPEN | CLOSED | USED, st.integers(0, 2**36 - 1), st.binary(min_size=32, max_size=32))
 def test_every_sound_record_comes_back_from_a_slot_of_one_size(
     record: ContactRecord, period: int, secret: bytes
 ) -> None:
@@ -256,6 +273,9 @@ _SLOT = stored_record().to_bytes()
         {"missed": (1, 1)},
         {"missed": (-1,)},
         {"missed": (2**32,)},
+        {"taken_by": bytes(16)},
+        {**EXPIRED, "taken_by": bytes(16)},
+        {**EXPIRED, "status": RecordStatus.USED, "taken_by": bytes(15)},
     ],
 )
 def test_an_unsound_record_is_neither_made_nor_read(changes: dict[str, Any]) -> None:

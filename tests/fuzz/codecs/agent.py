@@ -11,7 +11,6 @@ from relay.agent.contact_file import (
     Contact,
     Introducing,
     KeptInvitation,
-    Offer,
     Whereabouts,
     read_book,
     write_book,
@@ -131,7 +130,7 @@ def _book(data: bytes) -> None:
 
 def _books() -> Iterable[bytes]:
     whereabouts = Whereabouts((), bytes(1216), 1, 1, 1, 1)
-    introducing = Introducing(bytes(32), 0, "Alice", (Offer(bytes(32), 1),))
+    introducing = Introducing(bytes(32), 0, "Alice", bytes(32))
     trust = VoiceTrust(pgp="A" * 40).compared(End.AGENT, End.PHONE, 1.0).doubted(Doubt.TAMPERED, 1.0)
     contact = Contact(
         *("1", "Bob", bytes(32), bytes(32), (_ONION,), bytes(32), 1, whereabouts, introducing),
