@@ -69,7 +69,8 @@ class Introducing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `secret` is that of the inviter's record, `expires` Unix seconds (0: never), `own_name` what we call ourselves.
     `random` is what all our introductions to them make the pairwise secret of
     (`relay.forward_publish.introduction.proposed_secret`), so that it does not matter which of them was taken; empty
-    until the first is sent.  `refused` is the status of a record that takes nobody any more.
+    until the first is sent.  `refused` is the status of a record that takes nobody any more.  `silent_since` is when
+    (Unix seconds) contact points began to have no record of theirs, 0 while they have one.
     """
 
     secret: bytes
@@ -77,6 +78,7 @@ class Introducing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     own_name: str = ""
     random: bytes = b""
     refused: RecordStatus = RecordStatus.OPEN
+    silent_since: int = 0
 
     @property
     def is_over(self) -> bool:

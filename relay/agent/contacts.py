@@ -245,6 +245,16 @@ class ContactBook(KeptBook):
             if known is not None and known.introducing is not None:
                 self._replace(known, introducing=msgspec.structs.replace(known.introducing, refused=status))
 
+    def looked(self, contact: Contact, *, there: bool, wall: float) -> None:
+        """Contact points answered, and had a record of whom we introduce ourselves to, or none."""
+        with self._changing():
+            known = self._by_id.get(contact.id)
+            if known is not None and known.introducing is not None:
+                since = 0 if there else known.introducing.silent_since or int(wall)
+                self._replace(
+                    known, introducing=msgspec.structs.replace(known.introducing, silent_since=since)
+                )
+
     def confirmed(self, contact: Contact, secret: bytes, wall: float) -> Contact | None:
         """The contact took one of our introductions: from now on the two share `secret`."""
         with self._changing():

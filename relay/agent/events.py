@@ -21,6 +21,7 @@ _PROSE = {
     "introduced": "{contact} followed your invitation and is a contact now",
     "introduction": "somebody who says to be '{name}' asks to be your contact; 'bayonne contact accept {number} NAME'",
     "too-late": "{contact} cannot be reached by what you were given: {reason}",
+    "inviter-silent": "{contact} was not found yet by what you were given: {reason}",
     "missed-call": "{contact} called at {when}, and you were not there",
     "domain-changed": "ALARM: {account} is somebody else than before; {contact} is not called until you decide: "
     "'bayonne contact accept-change {contact}'",

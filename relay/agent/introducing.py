@@ -15,7 +15,7 @@ from relay.agent.contact_file import Contact, Introducing, Whereabouts, reachabl
 from relay.agent.contacts import ContactBook
 from relay.agent.delivery import first_that_takes
 from relay.agent.events import Reporter
-from relay.agent.invitations import why_too_late
+from relay.agent.invitations import why_not_yet
 from relay.agent.lookups import FIRST_RETRY_GROWS, Found, Lookups
 from relay.agent.prekeys import PrekeyRing
 from relay.agent.surroundings import Messenger
@@ -48,6 +48,7 @@ class _Progress:
     pause: float = FIRST_PAUSE
     resend: float = RESEND
     send_at: float = 0.0
+    told: bool = False
 
 
 class Introducer:
@@ -120,10 +121,13 @@ class Introducer:
             return
         if status is not RecordStatus.OPEN:
             self._book.turned_away(contact, status)
-            self._report("too-late", contact=contact.name, reason=why_too_late(status))
+            self._tell("too-late", contact)
             return
+        self._book.looked(contact, there=found is not None, wall=wall)
         if found is None:
+            progress.told = progress.told or self._tell("inviter-silent", contact)
             return
+        progress.told = False
         reachable = self._reachable(contact, wall)
         if not reachable:
             raise TransportUnavailable("no contact point of ours is reached yet")
@@ -161,6 +165,16 @@ class Introducer:
         return tuple(
             reachable_at(onion, key) for onion, key in keys if self._messenger.bound(onion, key.token)
         )
+
+    def _tell(self, event: str, contact: Contact) -> bool:
+        """Tell our owner what is wrong, where something is."""
+        known = self._book.get(contact.id)
+        if known is None or known.introducing is None:
+            return False
+        reason = why_not_yet(known.introducing, self._clock.wall())
+        if reason:
+            self._report(event, contact=contact.name, reason=reason)
+        return bool(reason)
 
     def _proposed(self, contact: Contact, state: Introducing) -> bytes:
         return proposed_secret(self._identity, contact.public_key, state.secret, state.random)

@@ -7,7 +7,7 @@ listing, waits until the owner says yes, unless the settings say so for all.
 import re
 from typing import Literal
 
-from relay.agent.contact_file import IntroductionRequest, KeptInvitation, OwnListing, Whereabouts
+from relay.agent.contact_file import Introducing, IntroductionRequest, KeptInvitation, OwnListing, Whereabouts
 from relay.agent.contacts import ContactBook
 from relay.agent.events import Reporter
 from relay.agent.kept_book import is_name, new_id
@@ -18,8 +18,9 @@ from relay.identity import Identity, Invitation, InvitationKind
 
 AcceptIntroductions = Literal["ask", "always"]
 
-ENDED_PUBLISHED = 3 * 86400.0
-"""Seconds for which the record of an ended invitation tells late comers why it takes nobody."""
+SILENT_FOR = 3 * 86400.0
+"""Seconds without any record after which who follows an invitation is told: an agent that runs now and then has
+published one by then, and one that does not may never."""
 LONGEST_EXPIRY = 366 * 86400
 USUAL_EXPIRY = "7d"
 
@@ -37,6 +38,7 @@ _TOO_LATE = {
     RecordStatus.EXPIRED: "the invitation has expired; ask for a new one",
     RecordStatus.WITHDRAWN: "the invitation was taken back; ask for a new one",
 }
+_SILENT = "nothing was there for days: whoever gave it to you is away, or takes nobody by it any more"
 
 
 def parse_expiry(text: str) -> int:
@@ -57,9 +59,11 @@ def status_word(status: RecordStatus) -> str:
     return _WORDS[status]
 
 
-def why_too_late(status: RecordStatus) -> str:
-    """A sentence for who comes by an invitation that takes nobody any more; "" while it is open."""
-    return _TOO_LATE.get(status, "")
+def why_not_yet(state: Introducing, wall: float) -> str:
+    """A sentence for who follows an invitation, or a listing, that takes nobody any more, or of which nothing was found
+    for long; "" where nothing is known to be wrong.  `wall` is Unix time."""
+    silent = bool(state.silent_since) and wall - state.silent_since > SILENT_FOR
+    return _TOO_LATE.get(state.refused, _SILENT if silent else "")
 
 
 def make_invitation(

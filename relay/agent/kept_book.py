@@ -26,7 +26,8 @@ from relay.forward_publish import RecordStatus
 
 LONGEST_NAME = 64
 ENDED_KEPT = 14 * 86400.0
-"""Seconds for which an invitation that ended is still shown to its maker."""
+"""Seconds for which an invitation that ended is still shown to its maker, and its record, as that of a listing that was
+withdrawn, tells late comers why it takes nobody."""
 
 _ID_SIZE = 4
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.agent import missed
 from relay.agent.contact_file import Contact, KeptInvitation, OwnListing, reachable_at
 from relay.agent.contacts import ContactBook
-from relay.agent.invitations import ENDED_PUBLISHED
+from relay.agent.kept_book import ENDED_KEPT
 from relay.core import Entropy
 from relay.forward_publish import (
     LISTING_SECRET,
@@ -103,7 +103,7 @@ def publications(book: ContactBook, wall: float) -> Iterator[Publication]:
         if contact.secret and not contact.blocked:
             yield _for_contact(contact, wall)
     for kept in book.invitations:
-        if kept.ended(wall) <= ENDED_PUBLISHED:
+        if kept.ended(wall) <= ENDED_KEPT:
             yield _for_invitation(kept, wall)
     if book.listing is not None:
         yield from _for_listing(book.listing, wall)
@@ -119,7 +119,7 @@ def _for_listing(own: OwnListing, wall: float) -> Iterator[Publication]:
         yield Publication(
             "listing", EntryKind.LISTING, RecordUse.STANDING, LISTING_SECRET, None, known=known, listing=own
         )
-    elif wall - own.withdrawn_at <= ENDED_PUBLISHED:
+    elif wall - own.withdrawn_at <= ENDED_KEPT:
         yield Publication(
             "standing",
             EntryKind.RECORD,

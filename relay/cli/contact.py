@@ -8,13 +8,12 @@ import click
 from relay.agent.contact_file import Contact
 from relay.agent.domain_contacts import DomainContacts
 from relay.agent.domain_pins import Pin
-from relay.agent.invitations import why_too_late
+from relay.agent.invitations import why_not_yet
 from relay.agent.permissions import format_hours, parse_hours
 from relay.agent.reachability import written
 from relay.cli import contact_domains, contact_invitations, contact_listing, contact_verification
 from relay.cli.contact_book import as_json, config, open_book
 from relay.cli.contact_domains import domain_contacts
-from relay.forward_publish import RecordStatus
 from relay.identity import format_address
 
 DAY = 86400.0
@@ -60,7 +59,6 @@ def list_(config: Path, as_json: bool) -> None:
 
 def _row(contact: Contact, people: DomainContacts, wall: float) -> dict[str, object]:
     pin = people.pin(contact)
-    refused = contact.introducing.refused if contact.introducing is not None else RecordStatus.OPEN
     return {
         "name": contact.name,
         "state": contact.state,
@@ -68,7 +66,7 @@ def _row(contact: Contact, people: DomainContacts, wall: float) -> dict[str, obj
         "blocked": contact.blocked,
         "hours": format_hours(contact.hours),
         "missed": len(contact.missed),
-        "trouble": why_too_late(refused),
+        "trouble": why_not_yet(contact.introducing, wall) if contact.introducing is not None else "",
         "account": contact.account,
         "address": format_address(contact.public_key),
         "alarm": people.doubt(contact),
@@ -89,7 +87,7 @@ def _words(contact: Contact, alarm: str, wall: float) -> str:
     if alarm:
         return f"ALARM: {alarm}"
     if contact.introducing is not None:
-        return why_too_late(contact.introducing.refused) or "not heard of yet"
+        return why_not_yet(contact.introducing, wall) or "not heard of yet"
     if contact.callable_at(wall):
         return "can be called"
     return "not heard of yet" if contact.whereabouts is None else "not heard of for days"

@@ -236,6 +236,26 @@ def test_who_introduced_themselves_may_be_accepted_later(
     assert Introducing(bytes(32), 0, "", bytes(32) if sent else b"", refused).is_over is over
 
 
+def test_since_when_nothing_was_found_is_kept_until_something_is(book: ContactBook) -> None:
+    alice = add(book, "alice")
+
+    def since() -> int:
+        state = book.named("alice").introducing
+        assert state is not None
+        return state.silent_since
+
+    assert since() == 0
+    for hour in range(3):
+        book.looked(alice, there=False, wall=NOW + 3600 * hour)
+        assert since() == NOW
+    book.looked(alice, there=True, wall=NOW)
+    assert since() == 0
+    book.confirmed(alice, bytes(32), NOW)
+    before = book.named("alice")
+    book.looked(alice, there=False, wall=NOW)
+    assert book.named("alice") == before
+
+
 # -- what is found out -------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.agent.contact_file import Introducing, OwnListing
+from relay.agent.invitations import why_not_yet
 from relay.core import SystemEntropy
 from relay.forward_publish import LISTING_SECRET, RecordStatus
 from relay.identity import InvitationKind
@@ -16,6 +17,11 @@ from tests.agent.virtual_time import in_virtual_time
 def refused(person: Half, name: str) -> RecordStatus:
     state = person.book.named(name).introducing
     return state.refused if state is not None else RecordStatus.OPEN
+
+
+def silent(person: Half, name: str) -> bool:
+    state = person.book.named(name).introducing
+    return state is not None and "nothing was there for days" in why_not_yet(state, CLOCK.wall())
 
 
 @in_virtual_time
@@ -59,6 +65,62 @@ async def test_of_two_at_once_one_is_taken_and_the_other_hears_it(tmp_path: Path
     (late,) = {bob, eve} - set(taken)
     assert refused(late, "alice") is RecordStatus.USED
     assert alice.book.named("bob").public_key == taken[0].identity.public_key
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("lasts", "after"), [(0, 6 * DAY), (7 * DAY, 5 * DAY)])
+async def test_who_comes_days_later_hears_that_it_was_used_too(
+    tmp_path: Path, lasts: int, after: int
+) -> None:
+    shelf = Shelf()
+    alice, bob, eve = (Half(tmp_path, name, shelf) for name in ("alice", "bob", "eve"))
+    invitation = alice.invite("bob", lasts=lasts)
+    bob.add("alice", invitation)
+    async with running(alice, bob):
+        await asyncio.sleep(after)
+        assert bob.knows("alice")
+        eve.add("alice", invitation)
+        async with running(eve):
+            await asyncio.sleep(60.0)
+    assert refused(eve, "alice") is RecordStatus.USED
+
+
+@in_virtual_time
+async def test_who_finds_nothing_for_days_is_told_once_and_goes_on_looking(tmp_path: Path) -> None:
+    shelf = Shelf()
+    alice, bob = (Half(tmp_path, name, shelf) for name in ("alice", "bob"))
+    bob.add("alice", alice.invite("bob", lasts=0))
+    async with running(bob):
+        shelf.down.add(FIRST)
+        await asyncio.sleep(10 * DAY)
+        assert not bob.told, "a contact point that is out of reach says nothing of the invitation"
+        shelf.down.clear()
+        await asyncio.sleep(2 * DAY)
+        assert not bob.told
+        await asyncio.sleep(10 * DAY)
+        (told,) = bob.told
+        assert told[0] == "inviter-silent"
+        assert "whoever gave it to you is away, or takes nobody by it any more" in str(told[1]["reason"])
+        assert silent(bob, "alice")
+        async with running(alice):
+            await asyncio.sleep(5 * 3600.0)
+            assert bob.knows("alice")
+
+
+@in_virtual_time
+async def test_an_inviter_who_is_heard_of_again_is_silent_no_more(tmp_path: Path) -> None:
+    shelf = Shelf()
+    alice, bob = (Half(tmp_path, name, shelf) for name in ("alice", "bob"))
+    bob.add("alice", alice.invite(kind=InvitationKind.STANDING, lasts=0), "Bob")
+    async with running(bob):
+        await asyncio.sleep(4 * DAY)
+        assert silent(bob, "alice")
+        async with running(alice):
+            await asyncio.sleep(DAY)
+            assert not silent(bob, "alice")
+        await asyncio.sleep(7 * DAY)
+        assert silent(bob, "alice")
+        assert len(bob.events("inviter-silent")) == 2
 
 
 @in_virtual_time

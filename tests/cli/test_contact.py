@@ -123,6 +123,18 @@ def test_list_says_what_became_of_an_invitation_that_came_too_late(alice: Path, 
     assert "ask for a new one" in row["trouble"]
 
 
+def test_list_says_where_nothing_was_found_for_days(alice: Path, tmp_path: Path) -> None:
+    bob = configuration(tmp_path, "bob")
+    run(bob, "add", "alice", run(alice, "invite", "bob", "--expires", "never").strip())
+    book = book_of(bob)
+    book.looked(book.named("alice"), there=False, wall=1.0)
+    assert "is away, or takes nobody by it any more" in run(bob, "list")
+    (row,) = json.loads(run(bob, "list", "--json"))
+    assert "nothing was there for days" in row["trouble"]
+    book.looked(book.named("alice"), there=True, wall=2.0)
+    assert "not heard of yet" in run(bob, "list")
+
+
 def test_block_and_unblock(alice: Path) -> None:
     before = known(alice, "bob")
     assert "was blocked" in run(alice, "block", "BOB")
