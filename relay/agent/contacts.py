@@ -3,7 +3,8 @@
 Shared by a running agent and `bayonne contact`: every change is made under a lock, on what is in the file now.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -25,6 +26,8 @@ from relay.forward_publish import RANDOM_SIZE, RecordStatus, taken_by
 
 MOST_INVITATIONS = 200
 MOST_REQUESTS = 50
+"""Introductions that wait for the owner at once.  Anybody can make up as many identities as they like, so that further
+ones do not find the door closed: the one that was not repeated for longest gives way, at the door where most wait."""
 
 
 class ContactBook(KeptBook):
@@ -201,7 +204,7 @@ class ContactBook(KeptBook):
     def asked(self, request: IntroductionRequest) -> bool:
         """Keep an introduction until its owner decides; a repeated one takes the place of the earlier one.
 
-        False where it is nothing new, or no room is left.
+        False where it is nothing new.  Where as many wait as are kept, another one gives way.
         """
         with self._changing() as book:
             if any(known.public_key == request.public_key for known in book.contacts):
@@ -211,9 +214,14 @@ class ContactBook(KeptBook):
                     book.requests[position] = msgspec.structs.replace(request, id=waiting.id)
                     return False
             if len(book.requests) >= MOST_REQUESTS:
-                return False
+                book.requests.remove(_gives_way(book.requests))
             book.requests.append(request)
         return True
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether as many introductions wait as are kept."""
+        return len(self.requests) >= MOST_REQUESTS
 
     def free_name(self, wanted: str) -> str:
         """A petname like `wanted` that a phone can dial and nobody has."""
@@ -315,6 +323,15 @@ def _introduced(request: IntroductionRequest, name: str, entropy: Entropy) -> Co
         since=request.received_at,
         whereabouts=request.whereabouts,
     )
+
+
+def _gives_way(requests: Sequence[IntroductionRequest]) -> IntroductionRequest:
+    """Of those who came by the invitation, or the listing, of most of them, the one that was not heard for longest: who
+    is there still repeats theirs, and a crowd at one door leaves the others open."""
+    waiting = Counter(request.invitation for request in requests)
+    most = max(waiting.values())
+    there = [request for request in requests if waiting[request.invitation] == most]
+    return min(there, key=lambda request: request.received_at)
 
 
 def _request(book: Book, identifier: str) -> IntroductionRequest:

@@ -20,6 +20,8 @@ _PROSE = {
     "contact-ready": "{contact} can be called",
     "introduced": "{contact} followed your invitation and is a contact now",
     "introduction": "somebody who says to be '{name}' asks to be your contact; 'bayonne contact accept {number} NAME'",
+    "introductions-crowded": "more than {waiting} people ask to be your contact, and the earliest give way; refuse "
+    "some, or withdraw the invitation or listing that they came by",
     "too-late": "{contact} cannot be reached by what you were given: {reason}",
     "inviter-silent": "{contact} was not found yet by what you were given: {reason}",
     "missed-call": "{contact} called at {when}, and you were not there",

@@ -116,7 +116,7 @@ class Introductions:
         entropy: Entropy,
         report: Reporter,
     ) -> None:
-        self.counters = Counters(("introduced", "asked", "repeated", "too late"))
+        self.counters = Counters(("introduced", "asked", "repeated", "gave way", "too late"))
         self._identity = identity
         self._book = book
         self._prekeys = prekeys
@@ -125,6 +125,7 @@ class Introductions:
         self._entropy = entropy
         self._report = report
         self._replays = ReplayCache()
+        self._crowded = False
 
     def receive(self, door: KeptInvitation | OwnListing, body: bytes) -> None:
         """A sealed body came for a token of `door`.  Raises `PeerError` where it is no introduction."""
@@ -161,12 +162,22 @@ class Introductions:
         if isinstance(door, KeptInvitation) and door.status_at(self._clock.wall()) is not RecordStatus.OPEN:
             self.counters.count("too late")
             return
+        crowded = self._book.is_crowded
         if not self._book.asked(request):
             self.counters.count("repeated")
             return
         self.counters.count("asked")
+        self._tell_if_crowded(crowded)
         if self._policy == "always":
             made = self._book.accept(request.id, self._book.free_name(request.name), self._entropy)
             self._report("introduced", contact=made.name)
         else:
             self._report("introduction", number=request.id, name=request.name)
+
+    def _tell_if_crowded(self, crowded: bool) -> None:
+        """Tell the owner, once until there is room again, that somebody new made another one give way."""
+        if crowded:
+            self.counters.count("gave way")
+            if not self._crowded:
+                self._report("introductions-crowded", waiting=len(self._book.requests))
+        self._crowded = crowded

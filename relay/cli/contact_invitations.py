@@ -163,7 +163,8 @@ def requests(config: Path, as_json: bool) -> None:
 
     The names are what they call themselves; nobody has checked them.
     """
-    found = open_book(config).book.requests
+    book = open_book(config).book
+    found = book.requests
     if as_json:
         click.echo(json.dumps([{"number": one.id, "name": one.name, "at": one.received_at} for one in found]))
         return
@@ -171,6 +172,8 @@ def requests(config: Path, as_json: bool) -> None:
         click.echo("nobody asks")
     for one in found:
         click.echo(f"{one.id}  {_day(one.received_at)}  says to be '{one.name}'")
+    if book.is_crowded:
+        click.echo(f"no more than these {len(found)} are kept; when others ask, the earliest give way")
 
 
 @click.command()

@@ -58,8 +58,15 @@ def kept(name: str = "bob", identifier: str = "01", expires: int = 0) -> KeptInv
     return KeptInvitation(identifier, kind, bytes(32), bytes(32), name, int(NOW), expires)
 
 
-def request(key: bytes = KEY, identifier: str = "0a", secret: bytes = bytes(32)) -> IntroductionRequest:
-    return IntroductionRequest(identifier, "Bob", key, secret, HERE, "01", int(NOW))
+def request(
+    key: bytes = KEY,
+    identifier: str = "0a",
+    secret: bytes = bytes(32),
+    *,
+    door: str = "01",
+    at: float = NOW,
+) -> IntroductionRequest:
+    return IntroductionRequest(identifier, "Bob", key, secret, HERE, door, int(at))
 
 
 @pytest.mark.parametrize("name", ["bob", "Bob-2", "x_y", "Jürgen", "田中", "a" * 64])
@@ -175,12 +182,34 @@ def test_who_asks_again_is_asked_about_once_by_the_latest_introduction(book: Con
         book.refuse("0a")
 
 
-def test_only_so_many_wait(book: ContactBook) -> None:
-    for number in range(MOST_REQUESTS):
-        assert book.asked(request(bytes([number]) * 32, f"{number:02x}"))
-    assert not book.asked(request(OTHER_KEY, "ff"))
-    book.refuse("00")
-    assert book.asked(request(OTHER_KEY, "ff"))
+def crowd(book: ContactBook, many: int, door: str = "") -> None:
+    """So many strangers who come by one door, one a second."""
+    for number in range(many):
+        assert book.asked(request(bytes([number]) * 32, f"{number:02x}", door=door, at=NOW + number))
+
+
+def test_only_so_many_wait_and_who_was_not_heard_for_longest_gives_way(book: ContactBook) -> None:
+    crowd(book, MOST_REQUESTS - 1)
+    assert not book.is_crowded
+    assert book.asked(request(OTHER_KEY, "ff", door="", at=NOW - 1))
+    assert book.is_crowded
+    assert not book.asked(request(OTHER_KEY, "fe", door="", at=NOW + 100)), (
+        "who waits and asks again is no news"
+    )
+    assert book.asked(request(KEY, "fd", door="", at=NOW + 101))
+    waiting = {one.id for one in book.requests}
+    assert len(book.requests) == MOST_REQUESTS
+    assert {"ff", "fd"} <= waiting
+    assert "00" not in waiting
+
+
+def test_a_crowd_at_one_door_closes_no_other(book: ContactBook) -> None:
+    assert book.asked(request(KEY, "fd", door="01", at=NOW - DAY))
+    crowd(book, MOST_REQUESTS + 20)
+    assert book.asked(request(OTHER_KEY, "fe", door="02", at=NOW))
+    crowd_at = [one.id for one in book.requests if not one.invitation]
+    assert len(crowd_at) == MOST_REQUESTS - 2
+    assert {"fd", "fe"} <= {one.id for one in book.requests}
 
 
 @pytest.mark.parametrize(

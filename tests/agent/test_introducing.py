@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay.agent.contact_file import Introducing, OwnListing
+from relay.agent.inbox import MOST_FOR_A_TOKEN
+from relay.agent.introducing import RESEND
 from relay.agent.invitations import why_not_yet
 from relay.core import SystemEntropy
 from relay.forward_publish import LISTING_SECRET, RecordStatus
@@ -293,6 +295,38 @@ async def test_by_a_standing_invitation_many_ask_and_the_owner_decides(tmp_path:
         assert alice.knows("bob")
         assert not carol.knows("alice")
         assert not carol.told
+
+
+@in_virtual_time
+async def test_a_crowd_of_strangers_closes_no_listing_and_the_owner_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.agent.contacts.MOST_REQUESTS", 3)
+    shelf = Shelf()
+    alice, bob, carol = (Half(tmp_path, name, shelf) for name in ("alice", "bob", "carol"))
+    strangers = [Half(tmp_path, f"stranger {number}", shelf) for number in range(MOST_FOR_A_TOKEN)]
+    listing = OwnListing("Alice", "", (), ("en",), SystemEntropy().token(32), int(CLOCK.wall()))
+    alice.book.set_listing(listing)
+    for other in (*strangers, carol):
+        introducing = Introducing(LISTING_SECRET, 0, other.name)
+        other.book.add("alice", alice.identity.public_key, introducing, (FIRST,), SystemEntropy())
+    bob.add("alice", alice.invite(kind=InvitationKind.STANDING), "bob")
+    async with running(alice):
+        async with running(bob):
+            await asyncio.sleep(60.0)
+        async with running(*strangers):
+            await asyncio.sleep(0.6 * RESEND)
+        assert len(alice.events("introductions-crowded")) == 1, "told once, not for each"
+        assert alice.introductions.counters["gave way"] == 2
+        async with running(carol):
+            await asyncio.sleep(60.0)
+            waiting = {request.name: request.id for request in alice.book.requests}
+            assert len(waiting) == 3
+            assert {"bob", "carol"} < waiting.keys()
+            alice.book.accept(waiting["carol"], "carol", SystemEntropy())
+            alice.book.accept(waiting["bob"], "bob", SystemEntropy())
+            await asyncio.sleep(3600.0)
+            assert carol.knows("alice")
 
 
 @in_virtual_time

@@ -142,6 +142,18 @@ def test_the_address_of_a_listing_is_as_good_as_an_invitation(bob: Path) -> None
     )
 
 
+def test_requests_says_where_more_ask_than_are_kept(alice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.agent.contacts.MOST_REQUESTS", 2)
+    here = Whereabouts((Place("b" * 56, "c" * 52),), bytes(1216), 1, 0, int(NOW) + 86400, int(NOW))
+    book = book_of(alice)
+    for number in range(2):
+        assert "give way" not in run(alice, "requests")
+        key = bytes([number]) * 32
+        book.asked(IntroductionRequest(f"0{number}", "Bob", key, bytes(32), here, "", int(NOW)))
+    assert "no more than these 2 are kept; when others ask, the earliest give way" in run(alice, "requests")
+    assert len(json.loads(run(alice, "requests", "--json"))) == 2
+
+
 def test_requests_accept_and_refuse(alice: Path) -> None:
     assert "nobody asks" in run(alice, "requests")
     here = Whereabouts((Place("b" * 56, "c" * 52),), bytes(1216), 1, 0, int(NOW) + 86400, int(NOW))
