@@ -1,11 +1,12 @@
 """The agent's end of the record port: putting entries out, finding its contacts' records (DESIGN.md section 5).
 
-Every bucket has a circuit of its own, never one that rings or listens.  A contact point is asked for a prefix, never
-for a key, and for no longer a prefix than leaves its reader one of 64 (`relay.forward_publish.KnownDepth`).
+Every key that is looked for has a circuit of its own, never one that rings or listens.  A contact point is asked for a
+prefix, never for a key, and for no longer a prefix than it has shown 64 entries under, all signed and in time, before
+it was asked (`relay.forward_publish.known_buckets`).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from relay.agent.whole_pulls import Page
@@ -13,6 +14,7 @@ from relay.contact_cache.search import Listing
 from relay.core import Clock, Entropy, PeerError, TransportUnavailable
 from relay.forward_publish import (
     ANSWER_SIZE,
+    FEW_PAGES,
     MOST_PAGES,
     PUT_ANSWER_SIZE,
     Bucket,
@@ -20,13 +22,14 @@ from relay.forward_publish import (
     EntryKind,
     EntryParsers,
     Fetch,
-    KnownDepth,
+    KnownBuckets,
     Put,
     StoredListing,
     StoredRecord,
     grind,
     prefix_of,
     put_entry,
+    upper_half_page,
 )
 from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.wire import OnionDialer, exchange
@@ -35,7 +38,7 @@ RECORD_PORT = 7221
 STEP_PAUSE = 0.002
 """Seconds between two steps of the work, in which cells are sealed as ever."""
 MOST_POINTS = 256
-"""Contact points of which it is remembered how much of a key they are told."""
+"""Contact points of which it is remembered what they have shown."""
 
 
 _PARSERS = EntryParsers({EntryKind.DESCRIPTOR: DescriptorEntry.parse})
@@ -55,7 +58,7 @@ class Directory:
         self._clock = clock
         self._entropy = entropy
         self._timeout = timeout
-        self._depths: dict[str, KnownDepth] = {}
+        self._known: dict[str, KnownBuckets] = {}
 
     # -- out -----------------------------------------------------------------------------------------------------
 
@@ -105,37 +108,48 @@ class Directory:
 
     async def _look(self, onion: str, wanted: Sequence[bytes]) -> tuple[list[StoredRecord], int]:
         """What the bucket around the first of `wanted` holds of them, and with how many bits it was asked for."""
-        depth, bucket = self._depths.get(onion), None
-        if depth is None:
-            depth = self._remember(onion)
-            bucket = await self._bucket_page(onion, Fetch(EntryKind.RECORD), self._circuit())
-            depth.probe(bucket)
+        known, isolation, deeper = self._remember(onion), self._circuit(), True
         while True:
-            if bucket is None or not bucket.complete:
-                bucket = await self._bucket(onion, wanted[0], depth.bits)
-            now = self._clock.wall()
+            bits = known.bits(wanted[0], self._clock.wall())
+            asked = Fetch(EntryKind.RECORD, bits, prefix_of(wanted[0], bits))
+            first = await self._bucket_page(onion, asked, isolation)
+            deeper = deeper and bits < first.depth
+            if deeper and first.pages > FEW_PAGES:
+                sample = await self._join(onion, first, (upper_half_page(first.pages),), isolation)
+                if await self._halve(known, sample):
+                    continue
+            bucket = await self._whole(onion, first, isolation)
             # Signatures are checked not where cells are sealed, or whoever served the bucket could see it.
-            look = await asyncio.to_thread(bucket.look, wanted, now, self._entropy)
-            depth.heard(bucket, look, now)
-            if look.confirmed or bucket.bits == 0:
-                return [entry for entry in look.found if isinstance(entry, StoredRecord)], bucket.bits
-            bucket = None
+            look = await asyncio.to_thread(bucket.look, wanted, self._clock.wall(), self._entropy)
+            if look.confirmed or not bits:
+                if deeper:
+                    await self._halve(known, bucket)
+                return [entry for entry in look.found if isinstance(entry, StoredRecord)], bits
+            known.join(bucket)
+            deeper = False  # in this lookup: what it shows now it has shown before
 
-    async def _bucket(self, onion: str, key: bytes, bits: int) -> Bucket:
-        """All pages of the bucket around `key`, by one circuit."""
-        prefix, isolation = prefix_of(key, bits), self._circuit()
-        pages = [await self._bucket_page(onion, Fetch(EntryKind.RECORD, bits, prefix), isolation)]
-        if pages[0].pages > MOST_PAGES:
+    async def _halve(self, known: KnownBuckets, bucket: Bucket) -> bool:
+        """Whether the halves of a bucket may be asked for, by what of it is here."""
+        now = self._clock.wall()
+        return known.halve(bucket, await asyncio.to_thread(bucket.halves_good_until, now), now)
+
+    async def _whole(self, onion: str, first: Bucket, isolation: str) -> Bucket:
+        if first.pages > MOST_PAGES:
             raise TransportUnavailable("the contact point has more under that prefix than can be fetched")
-        for number in range(1, pages[0].pages):
-            asked = Fetch(EntryKind.RECORD, bits, prefix, number)
+        return await self._join(onion, first, range(1, first.pages), isolation)
+
+    async def _join(self, onion: str, first: Bucket, others: Iterable[int], isolation: str) -> Bucket:
+        """The first page of a bucket and some others."""
+        pages = [first]
+        for number in others:
+            asked = Fetch(first.kind, first.bits, first.prefix, number)
             pages.append(await self._bucket_page(onion, asked, isolation))
         return Bucket.join(pages)
 
-    def _remember(self, onion: str) -> KnownDepth:
-        if len(self._depths) >= MOST_POINTS:
-            self._depths.pop(next(iter(self._depths)))
-        return self._depths.setdefault(onion, KnownDepth())
+    def _remember(self, onion: str) -> KnownBuckets:
+        if onion not in self._known and len(self._known) >= MOST_POINTS:
+            self._known.pop(next(iter(self._known)))
+        return self._known.setdefault(onion, KnownBuckets())
 
     async def _bucket_page(self, onion: str, asked: Fetch, isolation: str) -> Bucket:
         answer = await self._ask(onion, asked, ANSWER_SIZE, isolation)

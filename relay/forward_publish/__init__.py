@@ -17,7 +17,7 @@ from relay.forward_publish.answers import (
     parse_slots,
     parse_summary,
 )
-from relay.forward_publish.bucket import MOST_PAGES, Bucket, KnownDepth, Look
+from relay.forward_publish.bucket import FEW_PAGES, MOST_PAGES, Bucket, Look, upper_half_page
 from relay.forward_publish.call_epochs import CallEpochs, Expect, GoOn, Say
 from relay.forward_publish.contact_point import ContactPoint
 from relay.forward_publish.depths import depth_of
@@ -42,6 +42,7 @@ from relay.forward_publish.introduction import (
     taken_by,
 )
 from relay.forward_publish.key_schedule import CallKeys, Peer, join_code
+from relay.forward_publish.known_buckets import KnownBuckets
 from relay.forward_publish.limits import OFFICE_COUNTS, ContactPointLimits
 from relay.forward_publish.listing import Listing, StoredListing, check_listing, seal_listing
 from relay.forward_publish.office import PeerNames, RecordOffice, RecordVisit, Store
@@ -112,6 +113,7 @@ __all__ = [
     "ANSWER_SIZE",
     "BASE_BITS",
     "CLOCK_SKEW",
+    "FEW_PAGES",
     "LEAST_IN_BUCKET",
     "LISTING_SECRET",
     "MOST_BITS",
@@ -150,7 +152,7 @@ __all__ = [
     "HybridKey",
     "HybridPublicKey",
     "Introduction",
-    "KnownDepth",
+    "KnownBuckets",
     "Listing",
     "Look",
     "OpenedIntroduction",
@@ -219,5 +221,6 @@ __all__ = [
     "token_bytes",
     "token_of",
     "token_text",
+    "upper_half_page",
     "work_bits",
 ]

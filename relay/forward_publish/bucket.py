@@ -1,12 +1,7 @@
-"""What a client makes of a bucket: what it wanted, and whether it may name as many bits of a key again.
+"""What a client makes of a bucket: what it wanted, and whether either half of the bucket may be asked for.
 
 Everything here happens after the answer has come and says nothing to anybody: a lookup that finds something and one
 that does not check the same number of signatures.
-
-A contact point may say that its store is fuller than it is, to be told more of a key than leaves 64 entries to choose
-from.  `KnownDepth` believes it one bit more than the last bucket makes likely, and goes back where a bucket holds
-fewer.  Against a contact point that makes 64 entries up, and signs them, nothing of this helps: then it learns
-the bits, and knows which of its own entries nobody wants.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -15,7 +10,6 @@ from dataclasses import dataclass, field
 from relay.core import Entropy, MisuseError, PeerError
 from relay.forward_publish.answers import parse_slots
 from relay.forward_publish.entries import (
-    KEY_SIZE,
     LEAST_IN_BUCKET,
     MOST_PREFIX_BITS,
     EntryKind,
@@ -24,6 +18,7 @@ from relay.forward_publish.entries import (
     prefix_of,
 )
 from relay.forward_publish.parsers import EntryParsers
+from relay.forward_publish.periods import CLOCK_SKEW
 from relay.forward_publish.requests import Fetch
 
 CHECKED = 16
@@ -36,10 +31,12 @@ lies can sign what it makes up as easily.
 """
 
 MOST_PAGES = 16
-"""Pages of one bucket that are worth fetching; an honest contact point's has one to three."""
+"""Pages of one bucket that are worth fetching; an honest contact point's has one or two where its depth is reached."""
+
+FEW_PAGES = 4
+"""A bucket of so many pages is fetched whole; of a larger one two pages show what its halves hold."""
 
 _PARSERS = EntryParsers()
-_SLACK_BITS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One page of a bucket, or all of them joined; `pages` and `depth` are what the contact point says.
+    """One page of a bucket, or some of them joined; `pages` and `depth` are what the contact point says.
 
     `entries` have the right form, lie under the prefix and come in the order of their keys; `refused` counts slots
     that do not.  Signatures and times are not checked yet: see `look` and `good`.
@@ -66,7 +63,6 @@ class Bucket:
     prefix: int = field(repr=False)
     entries: tuple[ReadEntry, ...] = field(repr=False)
     refused: int
-    page: int
     pages: int
     depth: int
 
@@ -93,14 +89,13 @@ class Bucket:
             asked.prefix,
             tuple(entries),
             refused,
-            asked.page,
             heading.pages,
             heading.depth,
         )
 
     @classmethod
     def join(cls, pages: Sequence["Bucket"]) -> "Bucket":
-        """All pages of a bucket, in their order, as one.
+        """Pages of one bucket, in their order, as one.
 
         What came or went between two answers may stand on two pages, or on none.
         """
@@ -111,15 +106,8 @@ class Bucket:
         entries = {entry.key: entry for one in pages for entry in one.entries}
         refused = sum(one.refused for one in pages)
         whole = tuple(entries[key] for key in sorted(entries))
-        first, last = pages[0], pages[-1]
-        # Joined, they are one page of one: with pages left to fetch it stays the first of several.
-        left = 1 + max(0, last.pages - len(pages))
-        return cls(first.kind, first.bits, first.prefix, whole, refused, 0, left, last.depth)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing of the prefix lies on another page."""
-        return self.page == 0 and self.pages == 1
+        last = pages[-1]
+        return cls(last.kind, last.bits, last.prefix, whole, refused, last.pages, last.depth)
 
     def look(self, wanted: Collection[bytes], now: float, entropy: Entropy) -> Look:
         """The entries under the keys `wanted`, at Unix time `now`, in the order of these.
@@ -138,53 +126,32 @@ class Bucket:
         """All entries that are authentic and in time: for who wants everything, such as all listings."""
         return tuple(_authentic(entry for entry in self.entries if _in_time(entry, now)))
 
-    @property
-    def plausible_depth(self) -> int:
-        """How many bits a key may be asked with, by how close together the entries lie here."""
-        first, end = key_range(self.bits, self.prefix)
-        if not self.complete and self.entries:
-            end = self.entries[-1].key
-        width = int.from_bytes(end) - int.from_bytes(first) + 1
-        in_all = (len(self.entries) << (8 * KEY_SIZE)) // width
-        return min(MOST_PREFIX_BITS, max(0, (in_all // LEAST_IN_BUCKET).bit_length() - 1 + _SLACK_BITS))
+    def halves_good_until(self, now: float) -> float:
+        """Until when, in Unix seconds, each half of the bucket holds 64 entries that were found good here; 0 where
+        they are not as many.
 
-    def halves_are_full(self, now: float) -> bool:
-        """Whether both halves of the bucket hold 64 entries, so that one more bit may be named."""
-        if self.bits == MOST_PREFIX_BITS:
-            return False
-        usable = [entry for entry in self.entries if _in_time(entry, now)]
-        upper = sum(prefix_of(entry.key, self.bits + 1) & 1 for entry in usable)
-        return min(upper, len(usable) - upper) >= LEAST_IN_BUCKET
+        That many are checked, those that expire last, and a single bad one is enough to believe it nothing.  Both
+        halves or none: an agent that went on into one half alone would say by staying that its key lies in the other.
+        """
+        if self.bits == MOST_PREFIX_BITS or self.refused:
+            return 0.0
+        halves: tuple[list[ReadEntry], list[ReadEntry]] = ([], [])
+        for entry in self.entries:
+            if _in_time(entry, now):
+                halves[prefix_of(entry.key, self.bits + 1) & 1].append(entry)
+        chosen = [
+            entry
+            for half in halves
+            for entry in sorted(half, key=lambda entry: entry.expires, reverse=True)[:LEAST_IN_BUCKET]
+        ]
+        if len(_authentic(chosen)) < 2 * LEAST_IN_BUCKET:
+            return 0.0
+        return min(entry.expires for entry in chosen) + CLOCK_SKEW
 
 
-class KnownDepth:
-    """How many bits of a key one contact point is told, for one kind; keep one for each.
-
-    Begin with `probe`: a page that is asked for without a prefix, and so says nothing.
-    """
-
-    __slots__ = ("_bits", "_most")
-
-    def __init__(self) -> None:
-        self._bits = 0
-        self._most = MOST_PREFIX_BITS
-
-    @property
-    def bits(self) -> int:
-        """To ask with now."""
-        return min(self._bits, self._most)
-
-    def probe(self, bucket: Bucket) -> None:
-        """Hear what a page says of the depth."""
-        self._bits = min(bucket.depth, bucket.plausible_depth)
-
-    def heard(self, bucket: Bucket, look: Look, now: float) -> None:
-        """Remember what a whole bucket showed; `look` is what was seen in it."""
-        if bucket.bits and not look.confirmed:
-            self._most = min(self._most, bucket.bits - 1)
-        elif look.confirmed and bucket.halves_are_full(now):
-            self._most = max(self._most, bucket.bits + 1)
-        self.probe(bucket)
+def upper_half_page(pages: int) -> int:
+    """Which page of a bucket of more than `FEW_PAGES` lies in its upper half, whole; the first lies in the lower."""
+    return 3 * pages // 4
 
 
 def _in_time(entry: ReadEntry, now: float) -> bool:

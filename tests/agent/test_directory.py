@@ -3,115 +3,57 @@
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
 from relay.agent import directory as subject
 from relay.agent.directory import Directory
-from relay.core import Clock, ManualClock, PeerError, SeededEntropy, SystemEntropy, TransportUnavailable
-from relay.forward_publish import (
-    ContactRecord,
-    RecordStatus,
-    RecordUse,
-    StoredRecord,
-    coarse_revision,
-    current_period,
-    latest_expiry,
-    seal_record,
-)
-from relay.forward_publish.answers import PutAnswer, PutResult, page_size, slots_answer
-from relay.forward_publish.entries import LEAST_IN_BUCKET, EntryKind, key_range
-from relay.forward_publish.putting import MOST_WORK
-from relay.forward_publish.requests import Fetch, Put, parse_request
-from relay.forward_publish.work import BASE_BITS, work_bits
-from relay.identity import Identity
+from relay.core import ManualClock, PeerError, SystemEntropy, TransportUnavailable
+from relay.forward_publish import MOST_WORK, PERIOD, EntryKind, Fetch, StoredRecord
+from relay.forward_publish.answers import PutAnswer, PutResult, slots_answer
+from relay.forward_publish.requests import parse_request
+from relay.forward_publish.work import BASE_BITS, grind, work_bits
 from relay.wire import OnionDialer
+from tests.agent.record_points import ONION, WALL, NoDialer, Point, Vast, told
+from tests.forward_publish.shelves import some_records
 from tests.node.descriptors import any_descriptor
 
-ONION = "a" * 56
-WALL = 1_800_000_000.0
+WELL_FILLED = 1100
+"""Records: at least 64 under every prefix of 3 bits, not of 4."""
 
 
-class Point:
-    """What a contact point answers; `lie` changes the depth that it says."""
-
-    def __init__(self) -> None:
-        self.records: dict[bytes, StoredRecord] = {}
-        self.asked: list[Fetch] = []
-        self.circuits: list[str] = []
-        self.put: list[Put] = []
-        self.results: list[PutAnswer] = []
-        self.depth = 0
-        self.forged: set[bytes] = set()
-        self.spoil: Callable[[bytes], bytes] = lambda answer: answer
-
-    async def exchange(
-        self, dialer: OnionDialer, onion: str, port: int, request: bytes, **named: object
-    ) -> bytes:
-        assert (onion, port) == (ONION, subject.RECORD_PORT)
-        await asyncio.sleep(0)
-        self.circuits.append(str(named["isolation"]))
-        asked = parse_request(request)
-        if isinstance(asked, Put):
-            self.put.append(asked)
-            answer = self.results.pop(0) if self.results else PutAnswer(PutResult.ACCEPTED)
-            return self.spoil(answer.to_bytes())
-        assert isinstance(asked, Fetch)
-        self.asked.append(asked)
-        first, last = key_range(asked.bits, asked.prefix)
-        here = [record for key, record in sorted(self.records.items()) if first <= key <= last]
-        most = page_size(asked.kind)
-        slots = [self._slot(record) for record in here[asked.page * most :][:most]]
-        pages = max(1, -(-len(here) // most))
-        return self.spoil(slots_answer(asked, slots, pages=pages, depth=self.depth))
-
-    def _slot(self, record: StoredRecord) -> bytes:
-        if record.key in self.forged:
-            return msgspec.structs.replace(record, signature=bytes(64)).to_bytes()
-        return record.to_bytes()
+Serve = Callable[[Point], Directory]
 
 
 @pytest.fixture
-def point(monkeypatch: pytest.MonkeyPatch) -> Point:
-    made = Point()
-    monkeypatch.setattr(subject, "exchange", made.exchange)
-    return made
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """A new agent's directory, which that contact point answers."""
+
+    def serving(point: Point) -> Directory:
+        monkeypatch.setattr(subject, "exchange", point.exchange)
+        return Directory(NoDialer(), clock(), SystemEntropy())
+
+    return serving
 
 
-def clock() -> Clock:
+@pytest.fixture
+def point() -> Point:
+    return Point()
+
+
+@pytest.fixture
+def directory(point: Point, serve: Serve) -> Directory:
+    return serve(point)
+
+
+def clock() -> ManualClock:
     made = ManualClock()
     made.advance(WALL - made.wall())
     return made
 
 
-@pytest.fixture
-def directory() -> Directory:
-    class NoDialer:
-        async def open(
-            self, onion: str, port: int, *, isolation: str
-        ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            raise AssertionError
-
-    return Directory(NoDialer(), clock(), SystemEntropy())
-
-
-def record(seed: int) -> StoredRecord:
-    """An invitation's record that takes nobody: the smallest that there is."""
-    entropy = SeededEntropy(seed)
-    period = current_period(WALL)
-    content = ContactRecord(
-        RecordUse.INVITATION, RecordStatus.USED, (), b"", coarse_revision(WALL), latest_expiry(period)
-    )
-    return seal_record(content, Identity.generate(entropy), entropy.token(32), period, entropy)
-
-
 @pytest.fixture(scope="module")
 def crowd() -> list[StoredRecord]:
-    return [record(seed) for seed in range(300)]
-
-
-def stock(point: Point, records: list[StoredRecord]) -> None:
-    point.records = {one.key: one for one in records}
+    return some_records(WELL_FILLED)
 
 
 # -- fetching ----------------------------------------------------------------------------------------------------
@@ -120,7 +62,7 @@ def stock(point: Point, records: list[StoredRecord]) -> None:
 async def test_a_small_store_is_fetched_whole_and_a_miss_looks_like_a_hit(
     point: Point, directory: Directory, crowd: list[StoredRecord]
 ) -> None:
-    stock(point, crowd[:10])
+    point.stock(crowd[:10])
     assert await directory.fetch(ONION, [crowd[3].key]) == [crowd[3]]
     assert await directory.fetch(ONION, [crowd[30].key, crowd[31].key]) == []
     assert [(asked.bits, asked.prefix, asked.page) for asked in point.asked] == [(0, 0, 0)] * 2
@@ -130,60 +72,83 @@ async def test_a_small_store_is_fetched_whole_and_a_miss_looks_like_a_hit(
 async def test_the_first_key_that_has_a_record_counts(
     point: Point, directory: Directory, crowd: list[StoredRecord]
 ) -> None:
-    stock(point, crowd[:10])
+    point.stock(crowd[:10])
     assert await directory.fetch(ONION, [crowd[30].key, crowd[4].key, crowd[3].key]) == [crowd[4]]
     assert len(point.asked) == 1, "they lie in the same bucket"
 
 
 async def test_a_large_store_is_asked_with_as_many_bits_as_leave_a_crowd(
-    point: Point, directory: Directory, crowd: list[StoredRecord]
+    serve: Serve, crowd: list[StoredRecord]
 ) -> None:
-    stock(point, crowd)
-    point.depth = 1
-    assert await directory.fetch(ONION, [crowd[200].key]) == [crowd[200]]
-    assert {asked.bits for asked in point.asked} == {0, 1}
-    assert point.asked[0].page == 0
-    assert sum(asked.bits == 0 for asked in point.asked) == 1, "only to learn how deep"
-    before = len(point.asked)
-    assert await directory.fetch(ONION, [crowd[201].key]) == [crowd[201]]
-    later = point.asked[before:]
-    assert {asked.bits for asked in later} == {1}
-    assert [asked.page for asked in later] == list(range(len(later))), "always all pages"
-    assert len(later) == 2
-
-
-async def test_a_contact_point_that_says_too_much_learns_no_more_than_a_crowd(
-    point: Point, directory: Directory, crowd: list[StoredRecord]
-) -> None:
-    stock(point, crowd)
-    point.depth = 5
-    assert await directory.fetch(ONION, [crowd[7].key]) == [crowd[7]]
-    before = len(point.asked)
-    used = point.asked[-1].bits
-    first, last = key_range(used, point.asked[-1].prefix)
-    assert sum(first <= one.key <= last for one in crowd) >= LEAST_IN_BUCKET
-    assert used < 5
-    for one in crowd[8:12]:
+    point = Point(crowd, depth=3)
+    directory = serve(point)
+    wanted = crowd[200:204]
+    steps = []
+    for one in wanted:
+        before = len(point.asked)
         assert await directory.fetch(ONION, [one.key]) == [one]
-    assert all(asked.bits <= used for asked in point.asked[before:]), "it is remembered"
+        steps.append([(asked.bits, asked.page) for asked in point.asked[before:]])
+    assert steps[0][:3] == [(0, 0), (0, 6), (1, 0)], "a page of either half, then the half"
+    asked_bits = [bits for step in steps for bits, _ in step]
+    assert asked_bits == sorted(asked_bits)
+    assert steps[-1] == [(3, page) for page in range(len(steps[-1]))], "always all pages"
+    assert len(steps[-1]) <= 2
+    assert point.unborne == []
+    assert len(set(point.circuits)) == len(wanted), "each lookup by a circuit of its own"
 
 
-async def test_forged_entries_are_no_crowd(
-    point: Point, directory: Directory, crowd: list[StoredRecord]
+async def test_of_a_million_records_the_first_look_takes_26_answers_and_later_ones_two(
+    serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock(point, crowd[:140])
-    point.forged = {one.key for one in crowd[5:140]}
-    point.depth = 1
-    assert await directory.fetch(ONION, [crowd[2].key]) == [crowd[2]]
-    assert point.asked[-1].bits == 0
-    assert await directory.fetch(ONION, [crowd[6].key]) == []
+    """What docs/adr/0007-records.md says of the price."""
+    monkeypatch.setattr(StoredRecord, "verify", lambda record: None)
+    point = Vast(crowd[0], 1_000_000)
+    directory = serve(point)
+    answers = []
+    for _ in range(4):
+        before = len(point.asked)
+        assert len(await directory.fetch(ONION, [point.key(123_456)])) == 1
+        answers.append(len(point.asked) - before)
+    assert (point.depth, told(point)) == (13, 13)
+    assert answers[0] == 26
+    assert max(answers[1:]) <= 2
+    before = len(point.asked)
+    assert len(await directory.fetch(ONION, [point.key(123_456 + 400)])) == 1
+    assert len(point.asked) - before < 10, "of what lies near it is known what to ask with"
+
+
+async def test_an_agent_that_begins_anew_says_no_more_than_one_that_ran(
+    serve: Serve, crowd: list[StoredRecord]
+) -> None:
+    """What was shown is in memory alone: whoever forgets it asks anew, from the whole store on."""
+    point = Point(crowd, depth=3)
+    for one in crowd[:3]:
+        before = len(point.asked)
+        assert await serve(point).fetch(ONION, [one.key]) == [one]
+        assert [asked.bits for asked in point.asked[before:]][:3] == [0, 0, 1]
+    assert point.unborne == []
+
+
+async def test_what_was_shown_counts_no_longer_than_it_is_in_time(
+    serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point, time = Point(crowd, depth=3), clock()
+    monkeypatch.setattr(subject, "exchange", point.exchange)
+    directory = Directory(NoDialer(), time, SystemEntropy())
+    for one in crowd[:4]:
+        await directory.fetch(ONION, [one.key])
+    assert told(point) == 3
+    time.advance(3 * PERIOD)
+    point.asked.clear()
+    assert await directory.fetch(ONION, [crowd[0].key]) == []
+    assert {asked.bits for asked in point.asked} == {0}
 
 
 async def test_more_pages_than_are_reasonable_are_not_fetched(
     point: Point, directory: Directory, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subject, "MOST_PAGES", 2)
-    stock(point, crowd)
+    point.stock(crowd[:300])
     with pytest.raises(TransportUnavailable, match="more under that prefix"):
         await directory.fetch(ONION, [crowd[0].key])
 
@@ -262,10 +227,11 @@ async def test_work_leaves_time_for_others(crowd: list[StoredRecord]) -> None:
             turns += 1
             await asyncio.sleep(0)
 
+    hard = next(one for one in crowd if len(list(grind(one, BASE_BITS + 2))) > 4)
     task = asyncio.create_task(others())
-    work = await subject.find_work(crowd[0], BASE_BITS + 2)
+    work = await subject.find_work(hard, BASE_BITS + 2)
     task.cancel()
-    assert work_bits(crowd[0], work) >= BASE_BITS + 2
+    assert work_bits(hard, work) >= BASE_BITS + 2
     assert turns > 1
 
 

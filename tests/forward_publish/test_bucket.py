@@ -1,27 +1,30 @@
-"""What a client makes of a bucket, and how far it believes a contact point."""
+"""What a client makes of a bucket, and whether it may ask for half of it."""
 
 from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import MisuseError, PeerError, SeededEntropy
 from relay.forward_publish import (
+    CLOCK_SKEW,
+    FEW_PAGES,
+    LEAST_IN_BUCKET,
     Bucket,
     EntryKind,
     Fetch,
-    KnownDepth,
     Look,
     StoredRecord,
-    key_range,
+    page_size,
     prefix_of,
+    upper_half_page,
 )
 from relay.forward_publish.answers import slots_answer
 from relay.forward_publish.bucket import CHECKED
 from relay.forward_publish.periods import PERIOD
-from tests.forward_publish.shelves import NOW, some_records, stored_listing
+from tests.forward_publish.shelves import NOW, some_records, stored_listing, stored_record
 
 ENTROPY = SeededEntropy("bucket")
 RECORDS = some_records(300)
@@ -40,6 +43,13 @@ def bucket_of(
     asked = Fetch(KIND, bits, prefix, page)
     slots = [record.body for record in records]
     return Bucket.parse(slots_answer(asked, slots, pages=pages, depth=depth), asked)
+
+
+def whole_of(records: Sequence[StoredRecord], bits: int = 0, prefix: int = 0) -> Bucket:
+    """All pages of a bucket."""
+    parts = [records[at : at + 128] for at in range(0, len(records), 128)]
+    pages = [bucket_of(part, bits, prefix, page=at, pages=len(parts)) for at, part in enumerate(parts)]
+    return Bucket.join(pages)
 
 
 def forged(record: StoredRecord) -> StoredRecord:
@@ -73,7 +83,6 @@ def counting(bucket: Bucket) -> Bucket:
         bucket.prefix,
         entries,
         bucket.refused,
-        bucket.page,
         bucket.pages,
         bucket.depth,
     )
@@ -141,10 +150,7 @@ def test_pages_are_joined() -> None:
     pages = [bucket_of(RECORDS[at : at + 128], page=at // 128, pages=3, depth=2) for at in (0, 128, 256)]
     whole = Bucket.join(pages)
     assert whole.entries == tuple(RECORDS)
-    assert whole.complete
-    assert whole.depth == 2
-    assert not Bucket.join(pages[:2]).complete
-    assert not pages[0].complete
+    assert (whole.depth, whole.pages) == (2, 3)
     again = [pages[0], bucket_of(RECORDS[127:255], page=1, pages=3), pages[2]]
     assert len(Bucket.join(again).entries) == 299, "what moved from page to page counts once"
     for wrong in ([], [pages[0], bucket_of([], 1, 0)]):
@@ -152,54 +158,56 @@ def test_pages_are_joined() -> None:
             Bucket.join(wrong)
 
 
-def test_depth_is_believed_as_far_as_a_page_makes_it_likely() -> None:
-    known = KnownDepth()
-    assert known.bits == 0
-    known.probe(bucket_of(RECORDS[:128], pages=3, depth=2))
-    assert known.bits == 2
-    known.probe(bucket_of(RECORDS[:128], pages=3, depth=14))
-    assert known.bits <= 4, "300 entries are not a million"
-    known.probe(bucket_of(RECORDS[:40], depth=14))
-    assert known.bits == 0
-    known.probe(bucket_of([], depth=14))
-    assert known.bits == 0
+def test_both_halves_are_good_or_none() -> None:
+    whole = whole_of(RECORDS)
+    assert whole.halves_good_until(NOW) == RECORDS[0].expires + CLOCK_SKEW
+    assert whole_of(under(1, 1), 1, 1).halves_good_until(NOW) > NOW
+    low, high = under(1, 0), under(1, 1)
+    assert bucket_of([*low[:64], *high[:64]]).halves_good_until(NOW) > NOW
+    assert whole_of([*low[:63], *high]).halves_good_until(NOW) == 0.0
+    assert whole_of([*low, *high[:63]]).halves_good_until(NOW) == 0.0
+    assert bucket_of([]).halves_good_until(NOW) == 0.0
+    assert Bucket(KIND, 14, 0, whole.entries, 0, 1, 14).halves_good_until(NOW) == 0.0, (
+        "nobody asks with more bits"
+    )
 
 
-@settings(max_examples=50)
-@given(st.integers(0, 12), st.integers(64, 256), st.data())
-def test_the_depth_of_an_honest_contact_point_is_believed(bits: int, each: int, data: st.DataObject) -> None:
-    """With `each` entries under every prefix of `bits` bits, the whole bucket of one of them makes `bits` likely."""
-    prefix = data.draw(st.integers(0, 2**bits - 1))
-    first, last = (int.from_bytes(key) for key in key_range(bits, prefix))
-    step = (last - first) // each
-    keys = [(first + number * step).to_bytes(32) for number in range(each)]
-    entries = tuple(msgspec.structs.replace(RECORDS[0], key=key) for key in keys)
-    bucket = Bucket(KIND, bits, prefix, entries, 0, 0, 1, bits)
-    assert bits <= bucket.plausible_depth <= bits + 3
+def test_what_is_unsigned_or_expired_or_there_twice_makes_no_half() -> None:
+    low, high = under(1, 0)[:64], under(1, 1)[:64]
+    assert bucket_of([*low, *high[:63], forged(high[63])]).halves_good_until(NOW) == 0.0
+    assert bucket_of([*low, *high[:63], high[62]]).halves_good_until(NOW) == 0.0
+    assert bucket_of([*low, *high]).halves_good_until(low[0].expires + CLOCK_SKEW + 1.0) == 0.0
+    spread = Bucket.join([bucket_of(low, pages=9), bucket_of(low, page=6, pages=9)])
+    assert spread.halves_good_until(NOW) == 0.0, "the same page again"
 
 
-def test_a_bucket_that_holds_too_little_makes_it_go_back_one_bit_and_remember() -> None:
-    known = KnownDepth()
-    known.probe(bucket_of(RECORDS[:128], pages=3, depth=3))
-    assert known.bits == 3
-    thin = bucket_of(under(3, 5), 3, 5, depth=3)
-    known.heard(thin, thin.look([], NOW, ENTROPY), NOW)
-    assert known.bits == 2
-    known.probe(bucket_of(RECORDS[:128], pages=3, depth=3))
-    assert known.bits == 2, "whatever it says"
-    good = bucket_of(under(2, 1), 2, 1, depth=3)
-    known.heard(good, good.look([], NOW, ENTROPY), NOW)
-    assert known.bits == 2
+def test_halves_are_good_as_long_as_what_was_checked_of_them() -> None:
+    """The entries that expire last are checked."""
+    old = [stored_record(b"%032d" % number, now=NOW - PERIOD) for number in range(200)]
+    for half in (0, 1):
+        young, aged = under(1, half), [one for one in old if prefix_of(one.key, 1) == half]
+        other = under(1, 1 - half)
+        few = sorted([*young[:40], *aged, *other], key=lambda record: record.key)
+        assert whole_of(few).halves_good_until(NOW) == aged[0].expires + CLOCK_SKEW
+        many = sorted([*young[:64], *aged, *other], key=lambda record: record.key)
+        assert whole_of(many).halves_good_until(NOW) == young[0].expires + CLOCK_SKEW
 
 
-def test_it_goes_on_where_both_halves_of_a_bucket_are_full() -> None:
-    known = KnownDepth()
-    known.probe(bucket_of(RECORDS[:128], pages=3, depth=2))
-    thin = bucket_of(under(2, 0)[:50], 2, 0, depth=2)
-    known.heard(thin, thin.look([], NOW, ENTROPY), NOW)
-    assert known.bits == 1
-    pages = [bucket_of(under(1, 1)[at : at + 128], 1, 1, page=at // 128, pages=2, depth=2) for at in (0, 128)]
-    whole = Bucket.join(pages)
-    known.heard(whole, whole.look([], NOW, ENTROPY), NOW)
-    assert known.bits == 2
-    assert not Bucket(KIND, 14, 0, whole.entries, 0, 0, 1, 14).halves_are_full(NOW)
+def test_a_hit_costs_no_other_time_than_a_miss_where_halves_are_judged() -> None:
+    """So many signatures as there are to check, whatever is wanted: it is not told what is."""
+    bucket = counting(whole_of(RECORDS))
+    CHECKS.clear()
+    bucket.halves_good_until(NOW)
+    assert len(CHECKS) == 2 * LEAST_IN_BUCKET
+
+
+@given(st.integers(FEW_PAGES + 1, 2**16), st.floats(-5.0, 5.0), st.floats(0.0, 1.0))
+def test_the_first_page_and_another_lie_in_different_halves(pages: int, sigmas: float, last: float) -> None:
+    """However keys that are spread by chance fall, within five standard deviations."""
+    size = page_size(KIND)
+    entries = size * (pages - 1) + max(1, round(last * size))
+    low = entries / 2 + sigmas * entries**0.5 / 2
+    page = upper_half_page(pages)
+    assert low >= size
+    assert low <= page * size
+    assert (page + 1) * size <= entries, "a whole page"
