@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol
 from relay.agent.contact_file import Contact
 from relay.core import Clock, Entropy, PeerError, TransportUnavailable, get_logger
 from relay.forward_publish import (
+    PERIOD,
     ContactRecord,
     StoredRecord,
+    current_period,
     lookup_periods,
     newest_first,
     open_record,
@@ -31,6 +33,9 @@ RETRY = 60.0
 RETRY_LAST = 4 * 3600.0
 MOST_POINTS = 4
 """Contact points asked in one lookup."""
+LAST_RESORT = NEW_PERIOD[1]
+"""Seconds after the period of its whereabouts from which a contact is also looked for where it is rung: its next record
+should long have been found elsewhere, and soon no ring would reach it there."""
 
 _log = get_logger("lookups")
 
@@ -74,17 +79,23 @@ class LookupTimes:
         self._retry = min(grows * self._retry, RETRY_LAST)
 
 
-def where_to_ask(contact: Contact, own_points: Iterable[str], entropy: Entropy) -> list[str]:
-    """At which contact points to ask for a contact's record, in order.
+def where_to_ask(contact: Contact, own_points: Iterable[str], wall: float, entropy: Entropy) -> list[str]:
+    """At which contact points to ask for a contact's record at Unix time `wall`, in order.
 
-    Those where the contact is rung come last, so that who sees the ring did not see the lookup.  Contact points share
-    what they hold; a first lookup, which somebody waits for, goes to where the record was published.
+    A first lookup, which somebody waits for, goes to where the record was published.  Later ones go to where the
+    contact is not rung, so that who sees the ring did not see the lookup: contact points share what they hold.  Where
+    no such one is known they go to where it is rung in case the first place fails, and only then to that place.  From
+    `LAST_RESORT` on they go to all of these in turn.
     """
-    rung_at = [place.onion for place in contact.whereabouts.places] if contact.whereabouts is not None else []
-    if not rung_at or contact.whereabouts is None or contact.whereabouts.revision == 0:
+    known = contact.whereabouts
+    rung_at = [place.onion for place in known.places] if known is not None else []
+    if not rung_at or known is None or known.revision == 0:
         return list(dict.fromkeys((*contact.home, *rung_at)))[:MOST_POINTS]
-    others = [onion for onion in dict.fromkeys((*own_points, *contact.home)) if onion not in rung_at]
-    return (entropy.draw(others) + entropy.draw(rung_at))[:MOST_POINTS]
+    elsewhere = [onion for onion in dict.fromkeys((*own_points, *contact.home)) if onion not in rung_at]
+    groups = [entropy.draw(group) for group in (elsewhere, rung_at[1:], rung_at[:1]) if group]
+    if wall < (known.period + 1) * PERIOD + LAST_RESORT:
+        groups = groups[:1]
+    return [onion for group in groups for onion in group][:MOST_POINTS]
 
 
 class Found(NamedTuple):
@@ -105,10 +116,11 @@ class Lookups:
     async def find(
         self, identity: bytes, secrets: Sequence[bytes], points: Sequence[str], *, above: int = -1
     ) -> Found | None:
-        """The newest record that `identity` published under one of `secrets`; None where no contact point of `points`
-        has one with a revision higher than `above`.
+        """The record that `identity` published under one of `secrets`, from the first of `points` that has one with a
+        revision higher than `above`; None where none has.
 
-        Raises `TransportUnavailable` where none of them answered.
+        One that has `above` itself, of the current period, ends the search: further contact points would learn that
+        somebody looks and, most likely, say the same.  Raises `TransportUnavailable` where none of them answered.
         """
         answered = False
         wall = self._clock.wall()
@@ -126,7 +138,11 @@ class Lookups:
             answered = True
             for stored in newest_first(found):
                 secret = keys.get(stored.key)
-                if secret is None or stored.revision <= above:
+                if secret is None or stored.revision < above:
+                    continue
+                if stored.revision == above:
+                    if stored.period >= current_period(wall):
+                        return None
                     continue
                 try:
                     record = open_record(stored, identity, secret, now=wall)

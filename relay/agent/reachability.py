@@ -171,7 +171,7 @@ class Reachability:
 
     async def _look(self, contact: Contact, times: LookupTimes) -> None:
         known = contact.whereabouts
-        points = where_to_ask(contact, self._contact_points, self._entropy)
+        points = where_to_ask(contact, self._contact_points, self._clock.wall(), self._entropy)
         try:
             found = await self._lookups.find(
                 contact.public_key,

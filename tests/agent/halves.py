@@ -39,6 +39,9 @@ class Shelf:
         self.kept: dict[tuple[str, int, bytes], Published] = {}
         self.puts: list[tuple[float, str, Published]] = []
         self.looks: list[tuple[float, str]] = []
+        self.looked_for: list[tuple[str, Sequence[bytes]]] = []
+        self.shared = False
+        """Whether each contact point has at once what another one has."""
         self.down: set[str] = set()
         self.refusing = False
         self.full = False
@@ -61,10 +64,13 @@ class Shelf:
     async def fetch(self, onion: str, keys: Sequence[bytes]) -> Sequence[StoredRecord]:
         await asyncio.sleep(0.2)
         self.looks.append((CLOCK.wall(), onion))
+        self.looked_for.append((onion, keys))
         if onion in self.down:
             raise TransportUnavailable("the contact point is out of reach")
+        held = {FIRST, SECOND, THIRD} if self.shared else {onion}
         for key in keys:
-            found = self.kept.get((onion, EntryKind.RECORD, key))
+            lying = [self.kept.get((where, EntryKind.RECORD, key)) for where in held]
+            found = max((one for one in lying if one is not None), key=lambda one: one.revision, default=None)
             if isinstance(found, StoredRecord) and found.expires > CLOCK.wall():
                 return [found]
         return []

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from relay.agent.lookups import EVERY as LOOK_EVERY
+from relay.agent.lookups import LAST_RESORT
 from relay.agent.missed import SOON
 from relay.agent.regrouping import LATE
 from relay.core import SystemEntropy
@@ -180,6 +181,49 @@ async def test_one_contact_point_that_is_down_does_not_hide_the_others(tmp_path:
         whereabouts = bob.book.named("alice").whereabouts
         assert whereabouts is not None
         assert [place.onion for place in whereabouts.places] == [FIRST, SECOND], "it is told without delay"
+
+
+def apart(directory: Path) -> tuple[Shelf, Half, Half]:
+    """As `introduced`, each with a contact point of its own: alice is rung at the first, bob at the second."""
+    shelf = Shelf()
+    alice, bob = Half(directory, "alice", shelf, (FIRST,)), Half(directory, "bob", shelf, (SECOND,))
+    bob.add("alice", alice.invite("bob"))
+    return shelf, alice, bob
+
+
+@in_virtual_time
+async def test_where_another_has_the_record_nobody_looks_where_it_will_ring(tmp_path: Path) -> None:
+    shelf, alice, bob = apart(tmp_path)
+    shelf.shared = True
+    async with running(alice, bob):
+        await asyncio.sleep(2 * 3600.0)  # until the first lookups are over
+        shelf.looked_for.clear()
+        for _ in range(3 * 24):
+            await asyncio.sleep(3600.0)
+            assert alice.knows("bob")
+            assert bob.knows("alice")
+    assert {entry.key for _, entry in puts_of(shelf, alice, "bob")} & {
+        key for onion, keys in shelf.looked_for if onion == SECOND for key in keys
+    }
+    for person, other, rings in ((alice, "bob", FIRST), (bob, "alice", SECOND)):
+        own = {entry.key for _, entry in puts_of(shelf, person, other, rings)}
+        assert len(own) >= 3
+        assert all(own.isdisjoint(keys) for onion, keys in shelf.looked_for if onion == rings)
+
+
+@in_virtual_time
+async def test_contacts_whose_contact_points_share_nothing_find_one_another_every_day(tmp_path: Path) -> None:
+    """Where nobody else has the record, the contact point that rings is asked: late, and only then."""
+    _, alice, bob = apart(tmp_path)
+    async with running(alice, bob):
+        await asyncio.sleep(60.0)
+        for _ in range(3 * 24 * 4):
+            await asyncio.sleep(900.0)
+            for person, other in ((alice, "bob"), (bob, "alice")):
+                contact = person.book.named(other)
+                assert contact.callable_at(CLOCK.wall())
+                assert contact.whereabouts is not None
+                assert CLOCK.wall() < (contact.whereabouts.period + 1) * PERIOD + 2 * LAST_RESORT + 900.0
 
 
 @in_virtual_time

@@ -170,7 +170,7 @@ class Person:
 
     async def look_up(self) -> None:
         for contact in list(self.book):
-            points = where_to_ask(contact, (self.onion,), self.entropy) or [self.onion]
+            points = where_to_ask(contact, (self.onion,), self.clock.wall(), self.entropy) or [self.onion]
             found = await self.lookups.find(contact.public_key, [contact.secret], points)
             assert found is not None
             place = Whereabouts.of_record(found.record, found.period, self.clock.wall())
