@@ -52,7 +52,8 @@ class ContactPointLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     fetches_per_connection: int = 256
     """Further requests that one connection may make, of 256 KiB each."""
     work_bits: int = BASE_BITS
-    """Zero bits of the proof of work while there is room; a fuller store asks for up to 10 more."""
+    """Zero bits of the proof of work while there is room; a fuller store asks for up to 9 more, a full one takes
+    nothing that is new."""
 
     def entries(self, kind: EntryKind) -> int:
         """How many entries of a kind are kept."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.forward_publish import MOST_WORK, ContactPointLimits, EntryKind
 from relay.forward_publish.work import (
     BASE_BITS,
     MOST_BITS,
@@ -60,6 +61,14 @@ def test_it_is_done_in_steps() -> None:
 )
 def test_a_fuller_store_wants_more(count: int, bits: int) -> None:
     assert bits_wanted(count, 1000) == bits <= MOST_BITS
+
+
+def test_the_last_entry_for_which_there_is_room_costs_21_bits() -> None:
+    """By default, and as docs/protocol.md says; agents find that much."""
+    limits = ContactPointLimits()
+    for kind in EntryKind:
+        most = limits.entries(kind)
+        assert bits_wanted(most - 1, most, limits.work_bits) == 21 <= MOST_WORK
 
 
 @given(st.integers(1, 10**7), st.data())
