@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from relay.agent.kept import Kept, NotKept, read_or_pass_over
+from relay.agent.kept import Damaged, Kept, NotKept
 from relay.core import Entropy, PeerError, get_logger
 from relay.forward_publish import Prekey
 
@@ -44,13 +44,14 @@ class PrekeyRing:
             self._save(now)
 
     def _read(self, name: str) -> Prekey | None:
-        content = read_or_pass_over(self._state, name)
-        if content is None:
-            return None
+        """One that is damaged is destroyed, not put aside: what can be mended of it would outlive its four days."""
         try:
-            return Prekey.from_bytes(content)
-        except PeerError:
-            _log.warning("a damaged prekey file is put aside; contacts learn a new key with the next record")
+            content = self._state.read(name)
+            return None if content is None else Prekey.from_bytes(content)
+        except (Damaged, PeerError):
+            _log.warning("a damaged prekey is destroyed; contacts learn a new one with the next record")
+            with suppress(NotKept):
+                self._state.remove(name)
             return None
 
     def _save(self, now: float) -> None:

@@ -84,12 +84,13 @@ def test_a_clock_that_was_wrong_and_went_back_gets_a_new_key(state: PlainFiles) 
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, bytes(4000)])
-def test_a_damaged_file_is_put_aside(state: PlainFiles, content: bytes) -> None:
+def test_a_damaged_file_is_destroyed(state: PlainFiles, content: bytes) -> None:
     keys = ring(state)
     kept = keys.current(NOW)
     newest = keys.current(NOW + PREKEY_LIFE)
     state.write("prekey.0", content)
     again = ring(state)
+    assert "prekey.0" not in files(state)
     assert [key.public for key in again.usable(NOW + PREKEY_LIFE)] == [kept.public]
     assert again.current(NOW + PREKEY_LIFE).public not in (kept.public, newest.public)
 
