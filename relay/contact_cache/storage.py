@@ -18,7 +18,7 @@ from relay.contact_cache.statements import Change, every_version
 from relay.contact_cache.tables import entries as _TABLE
 from relay.contact_cache.tally import Tally
 from relay.contact_cache.writing import MOST_IN_BATCH, Heard, Writer
-from relay.core import MisuseError, TransportUnavailable
+from relay.core import MisuseError
 
 _COLUMNS = (_TABLE.c.kind, _TABLE.c.key, _TABLE.c.revision, _TABLE.c.expires, _TABLE.c.body)
 _KEY_SIZE = 32
@@ -52,7 +52,6 @@ class SqlEntryStore:
     def __init__(self, database: Database, heard: Heard | None = None) -> None:
         """For `open`, which alone makes one."""
         self._database = database
-        self._heard = heard
         self._tallies: dict[int, Tally] = {}
         self._writer = Writer(database, self._take, heard)
 
@@ -103,24 +102,23 @@ class SqlEntryStore:
             lambda connection: min(free, brought.places(connection, peer, kind, room, before))
         )
 
-    async def admit(self, entries: Sequence[Entry], room: int, learned: str, before: float) -> list[bool]:
-        """Which of these entries of one kind, of different keys, a peer may have stored; their places are taken.
+    async def bring(
+        self, entries: Sequence[Entry], room: int, learned: str, before: float
+    ) -> list[Outcome | None]:
+        """Keep what a peer brought, as `put_many` does, at most a batch; None for what it has no place for.
 
-        The arguments are those of `places`.  One call at a time, until what it admitted is stored: what is counted here
-        are entries that are stored.
+        The entries are of one kind and of different keys; the other arguments are those of `places`.  What is there
+        may always be replaced.  Where it raises, nothing was kept, and no place was taken.
         """
-        free = room - self._tally(entries[0].kind).total
-        if not learned and free >= len(entries):
-            return [True] * len(entries)
+        for entry in entries:
+            _check(entry)
         peer = brought.peer_of(learned) if learned else None
-        try:
-            return await self._database.write(
-                lambda connection: brought.admit(connection, peer, entries, room, free, before)
-            )
-        except TransportUnavailable as error:
-            if self._heard is not None:
-                self._heard(str(error))
-            raise
+
+        def work(connection: Connection) -> tuple[list[Outcome | None], Sequence[Change]]:
+            free = room - self._tally(entries[0].kind).total
+            return brought.bring(connection, peer, entries, room, free, before)
+
+        return await self._writer.alone(work)
 
     async def expire(self, before: float) -> int:
         """Forget all that expires before that Unix time, by small steps between which others write; how many."""

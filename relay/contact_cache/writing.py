@@ -6,11 +6,16 @@ A disk takes a few hundred durable transactions a second, whatever is in them; s
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
 
 from relay.contact_cache.database import Database
 from relay.contact_cache.entry import Entry, Outcome
 from relay.contact_cache.statements import Change, forget, store
 from relay.core import TransportUnavailable
+
+T = TypeVar("T")
 
 MOST_IN_BATCH = 256
 """Entries in one transaction: more would make the first of them wait long, and gain little."""
@@ -27,17 +32,21 @@ class _Put:
     done: "asyncio.Future[list[Outcome]]"
 
 
+Work = Callable[[Connection], tuple[T, Sequence[Change]]]
+"""Something to do in a transaction of its own: what its caller is told, and what that changed."""
+
+
 @dataclass(slots=True)
-class _Sweep:
-    before: int
-    done: "asyncio.Future[int]"
+class _Alone:
+    work: Work[Any]
+    done: "asyncio.Future[Any]"
 
 
 @dataclass(slots=True)
 class _Batch:
     puts: list[_Put] = field(default_factory=list)
     size: int = 0
-    sweep: _Sweep | None = None
+    alone: _Alone | None = None
     last: bool = False
 
 
@@ -47,7 +56,10 @@ Where there was nothing to write it hears nothing: that a full disk manages, too
 
 
 class Writer:
-    """Takes entries and sweeps in turn.  `changed` hears of changes that are durable, before their callers do."""
+    """Takes entries, sweeps and other work in turn.
+
+    `changed` hears of changes that are durable, before their callers do.
+    """
 
     def __init__(
         self, database: Database, changed: Callable[[Iterable[Change]], None], heard: Heard | None = None
@@ -55,7 +67,7 @@ class Writer:
         self._database = database
         self._changed = changed
         self._heard = heard
-        self._waiting: asyncio.Queue[_Put | _Sweep | None] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[_Put | _Alone | None] = asyncio.Queue(MOST_WAITING)
         self._closed = False
         self.turn = asyncio.Lock()
         """Held while the database and what `changed` hears differ."""
@@ -69,8 +81,20 @@ class Writer:
 
     async def sweep(self, before: int) -> int:
         """Forget at most a batch of what expires before that Unix second; how many.  Raises as `put` does."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        await self._enter(_Sweep(before, done))
+
+        def work(connection: Connection) -> tuple[int, Sequence[Change]]:
+            changes = forget(connection, before, MOST_IN_BATCH)
+            return len(changes), changes
+
+        return await self.alone(work)
+
+    async def alone(self, work: Work[T]) -> T:
+        """Do `work` in its turn, in a transaction of its own; what it tells.  Raises as `put` does.
+
+        While it is done, what `changed` hears and the database are in step.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        await self._enter(_Alone(work, done))
         return await done
 
     async def close(self) -> None:
@@ -80,7 +104,7 @@ class Writer:
             await self._waiting.put(None)
         await self._task
 
-    async def _enter(self, job: _Put | _Sweep) -> None:
+    async def _enter(self, job: _Put | _Alone) -> None:
         if self._closed:
             raise TransportUnavailable("the record store is closed")
         await self._waiting.put(job)
@@ -94,13 +118,13 @@ class Writer:
             async with self.turn:
                 if batch.puts:
                     await self._put(batch.puts)
-                if batch.sweep is not None:
-                    await self._sweep(batch.sweep)
+                if batch.alone is not None:
+                    await self._do(batch.alone)
             if batch.last:
                 return self._refuse_the_rest()
 
     async def _gather(self) -> _Batch:
-        """What waits, up to a batch or to the first sweep; where nothing waits, what comes next."""
+        """What waits, up to a batch or to the first work that is done alone; where nothing waits, what comes next."""
         batch = _Batch()
         job = await self._waiting.get()
         if isinstance(job, _Put) and len(job.entries) < MOST_IN_BATCH:
@@ -111,7 +135,7 @@ class Writer:
             if batch.size >= MOST_IN_BATCH or self._waiting.empty():
                 return batch
             job = self._waiting.get_nowait()
-        batch.sweep = job
+        batch.alone = job
         batch.last = job is None
         return batch
 
@@ -130,23 +154,21 @@ class Writer:
             if not put.done.done():
                 put.done.set_result(mine)
 
-    async def _sweep(self, sweep: _Sweep) -> None:
+    async def _do(self, job: _Alone) -> None:
         try:
-            changes = await self._database.write(
-                lambda connection: forget(connection, sweep.before, MOST_IN_BATCH)
-            )
+            told, changes = await self._database.write(job.work)
         except Exception as error:
-            return self._fail([sweep], error)
+            return self._fail([job], error)
         self._written(changes)
-        if not sweep.done.done():
-            sweep.done.set_result(len(changes))
+        if not job.done.done():
+            job.done.set_result(told)
 
     def _written(self, changes: Sequence[Change]) -> None:
         self._changed(changes)
         if changes and self._heard is not None:
             self._heard("")
 
-    def _fail(self, jobs: Sequence[_Put | _Sweep], error: Exception) -> None:
+    def _fail(self, jobs: Sequence[_Put | _Alone], error: Exception) -> None:
         if isinstance(error, TransportUnavailable) and self._heard is not None:
             self._heard(str(error))
         _fail(jobs, error)
@@ -158,7 +180,7 @@ class Writer:
                 _fail([job], TransportUnavailable("the record store is closed"))
 
 
-def _fail(jobs: Sequence[_Put | _Sweep], error: Exception) -> None:
+def _fail(jobs: Sequence[_Put | _Alone], error: Exception) -> None:
     """Each caller gets an error of its own: one object raised in many tasks would gather all their tracebacks."""
     for job in jobs:
         if not job.done.done():

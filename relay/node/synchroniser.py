@@ -70,7 +70,6 @@ class Synchroniser:
         self._budget = PullBudget()
         self._pulling: set[str] = set()
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
-        self._keeping = asyncio.Lock()
 
     def names(self, visitor: str, now: float) -> Sequence[str]:
         """Contact points to tell a visitor of, who may have given its own name (`PeerNames`)."""
@@ -149,11 +148,7 @@ class Synchroniser:
     async def _keep(self, entries: Sequence[Entry], learned: str) -> list[Outcome | None]:
         """Store what is news; None for what there is no room for.  What is there may always be replaced."""
         room = self._limits.entries(EntryKind(entries[0].kind))
-        async with self._keeping:
-            admitted = await self._store.admit(entries, room, learned, self._clock.wall() - CLOCK_SKEW)
-            chosen = [entry for entry, may in zip(entries, admitted, strict=True) if may]
-            stored = iter(await self._store.put_many(chosen))
-        return [next(stored) if may else None for may in admitted]
+        return await self._store.bring(entries, room, learned, self._clock.wall() - CLOCK_SKEW)
 
     def _note(self, onion: str, puller: Puller, *, silent: bool) -> None:
         now = self._clock.wall()

@@ -1,12 +1,12 @@
-"""What learned peers brought that is here yet, in the database: nobody takes a place twice."""
+"""What learned peers bring: nobody takes a place twice."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from relay.contact_cache import Row, SqlEntryStore
-from relay.core import SeededEntropy
+from relay.contact_cache import Row, SqlEntryStore, brought
+from relay.core import SeededEntropy, TransportUnavailable
 
 DAY = 86400
 NOW = 20_000 * DAY
@@ -15,22 +15,24 @@ BEFORE = NOW - 1800.0
 PEERS = [letter * 56 for letter in "bcde"]
 
 
+def renewed(rows: Sequence[Row], revision: int, longer: int = 0) -> list[Row]:
+    return [Row(1, row.key, revision, row.expires + longer, row.body) for row in rows]
+
+
 class Bench:
     """A store, and entries for it that nobody made twice."""
 
-    def __init__(self, store: SqlEntryStore) -> None:
+    def __init__(self, store: SqlEntryStore, seed: str = "brought") -> None:
         self.store = store
-        self.entropy = SeededEntropy("brought")
+        self.entropy = SeededEntropy(seed)
 
     def rows(self, count: int, expires: int = NOW + 2 * DAY) -> list[Row]:
         return [Row(1, self.entropy.token(32), 1, expires, bytes(2040)) for _ in range(count)]
 
     async def bring(self, peer: str, rows: Sequence[Row], *, room: int = ROOM, before: float = BEFORE) -> int:
-        """As a pull does; how many were admitted."""
-        admitted = await self.store.admit(rows, room, peer, before)
-        chosen = [row for row, may in zip(rows, admitted, strict=True) if may]
-        await self.store.put_many(chosen)
-        return len(chosen)
+        """As a pull does; how many had a place."""
+        outcomes = await self.store.bring(rows, room, peer, before)
+        return len(outcomes) - outcomes.count(None)
 
     async def left(self, peer: str, before: float = BEFORE) -> int:
         return await self.store.places(1, ROOM, peer, before)
@@ -65,18 +67,46 @@ async def test_a_place_is_free_when_what_took_it_is_gone_and_not_when_a_day_begi
     assert await bench.bring(PEERS[0], bench.rows(101, NOW + 9 * DAY), before=before) == 100
 
 
-async def test_what_is_there_may_be_replaced_and_is_charged_where_it_lasts_longer(bench: Bench) -> None:
+async def test_what_is_there_may_be_replaced_and_stays_charged_as_long_as_it_is_there(bench: Bench) -> None:
     rows = bench.rows(100)
     assert await bench.bring(PEERS[0], rows) == 100
-    newer = [Row(1, row.key, 2, row.expires, bytes(2040)) for row in rows]
-    assert await bench.bring(PEERS[0], [*newer, *bench.rows(1)]) == 100
+    assert await bench.bring(PEERS[0], [*renewed(rows, 2), *bench.rows(1)]) == 100
     assert await bench.left(PEERS[1]) == 100
-    longer = [Row(1, row.key, 3, row.expires + DAY, bytes(2040)) for row in rows]
-    assert await bench.bring(PEERS[0], longer) == 100
+    assert await bench.bring(PEERS[0], renewed(rows, 3, DAY)) == 100
     before = BEFORE + 2 * DAY + 1801
     await bench.store.expire(before)
     assert await bench.store.count(1) == 100
     assert await bench.left(PEERS[0], before) == 0
+
+
+async def test_what_expired_and_was_not_swept_is_new(bench: Bench) -> None:
+    rows = bench.rows(100)
+    assert await bench.bring("", rows) == 100
+    later = BEFORE + 3 * DAY
+    assert await bench.bring(PEERS[0], renewed(rows, 2, 5 * DAY), before=later) == 100
+    assert await bench.left(PEERS[0], later) == 0
+
+
+async def test_what_is_not_kept_takes_no_place(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = bench.rows(50)
+    await bench.store.put_many(renewed(rows, 2))
+    assert await bench.bring(PEERS[0], renewed(rows, 1, DAY)) == 50
+    assert await bench.left(PEERS[0]) == 100
+
+    def fails(*_: object) -> None:
+        raise TransportUnavailable("no")
+
+    for step in ("store", "_write"):
+        with monkeypatch.context() as patch:
+            patch.setattr(brought, step, fails)
+            for _ in range(4):
+                with pytest.raises(TransportUnavailable):
+                    await bench.bring(PEERS[0], bench.rows(64))
+    assert await bench.left(PEERS[0]) == 100
+    assert await bench.store.count(1) == 50
+    assert await bench.store.revision(1, rows[0].key) == 2
+    assert await bench.bring(PEERS[0], bench.rows(120)) == 100
+    assert await bench.store.count(1) == 150
 
 
 async def test_what_was_counted_survives_a_restart_and_names_no_peer(database_url: str) -> None:
@@ -94,11 +124,15 @@ async def test_what_was_counted_survives_a_restart_and_names_no_peer(database_ur
 
 
 async def test_programs_of_one_cluster_share_the_places(postgres_url: str) -> None:
-    stores = [await SqlEntryStore.open(postgres_url) for _ in range(2)]
+    stores = [await SqlEntryStore.open(postgres_url) for _ in range(6)]
     try:
-        benches = [Bench(store) for store in stores]
-        benches[1].entropy = SeededEntropy("other rows")
-        brought = [await bench.bring(PEERS[0], bench.rows(80)) for bench in benches]
-        assert brought == [80, 20]
+        benches = [Bench(store, f"program {number}") for number, store in enumerate(stores)]
+        for peer in (PEERS[0], PEERS[1], PEERS[2]):
+            had = await asyncio.gather(
+                *(bench.bring(peer, bench.rows(7)) for bench in benches for _ in range(4))
+            )
+            assert sum(had) == (0 if peer == PEERS[2] else 100)
+        await stores[0].recount()
+        assert await stores[0].count(1) == 200
     finally:
         await asyncio.gather(*(store.close() for store in stores))
