@@ -37,8 +37,9 @@ def peer_of(onion: str) -> bytes:
 class Charges:
     """How many entries of one kind each learned peer is charged with, by the day until which; one peer brings more.
 
-    One that makes an entry last longer than what it replaces is charged for that, too: the place would be thought free
-    before it is.
+    For every day, at least as many charges last until then as there are entries that only learned peers brought and
+    that last until then.  An entry that a learned peer adds is charged until its day.  One that a learned peer makes
+    last longer takes along the earliest charge that would end before it; where there is none, enough last longer.
     """
 
     def __init__(self, peer: bytes, rows: Iterable[tuple[bytes, int, int]] = ()) -> None:
@@ -59,9 +60,16 @@ class Charges:
         self._change(self._peer, _day(expires), 1)
 
     def prolong(self, until: int, expires: int) -> None:
-        """It replaced an entry that would have expired at `until`."""
-        if _day(until) < _day(expires):
-            self.add(expires)
+        """It replaced an entry that would have expired at `until`.
+
+        The charge that goes along is its own from now on; of those of one day its own is taken before another's.
+        """
+        earlier = [day for day, peers in self._days.items() if _day(until) <= day < _day(expires) and +peers]
+        if earlier:
+            peers = self._days[min(earlier)]
+            payer = self._peer if peers[self._peer] else max(peers, key=peers.__getitem__)
+            self._change(payer, min(earlier), -1)
+            self._change(self._peer, _day(expires), 1)
 
     def changed(self) -> list[tuple[bytes, int, int]]:
         """The rows that are not what they were."""

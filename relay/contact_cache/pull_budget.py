@@ -2,7 +2,8 @@
 
 A peer's entries carry no proof of work, so what protects the store from peers that make entries up is how many it holds
 of theirs: of seeds as many as there is room for, of a learned peer a quarter of a kind's room, of all learned peers
-together half of it.  That is no matter of days: a place is free again when what took it has expired.
+together half of it, counted as `relay.contact_cache.brought` says.  That is no matter of days: a place is free again
+when what took it has expired.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -48,7 +49,7 @@ class PullBudget:
 def places_left(room: int, brought: int, by_all: int) -> int:
     """How many more keys a learned peer may bring of a kind of which `room` are held at most.
 
-    `brought`: what it brought that is here yet; `by_all`: what all learned peers brought that is.
+    `brought`: how many it is charged with; `by_all`: how many all learned peers are.
     """
     return max(0, min(room // 4 - brought, room // 2 - by_all))
 

@@ -1,4 +1,4 @@
-"""What learned peers bring: nobody takes a place twice."""
+"""What learned peers bring: nobody takes a place twice, and nobody is charged twice for what is here once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from relay.contact_cache import Row, SqlEntryStore, brought
+from relay.contact_cache.brought import Charges
 from relay.core import SeededEntropy, TransportUnavailable
 
 DAY = 86400
@@ -77,6 +78,24 @@ async def test_what_is_there_may_be_replaced_and_stays_charged_as_long_as_it_is_
     await bench.store.expire(before)
     assert await bench.store.count(1) == 100
     assert await bench.left(PEERS[0], before) == 0
+    # Nor by somebody else's making it last longer does it get out of the count.
+    assert await bench.bring(PEERS[1], renewed(rows, 4, 2 * DAY), before=before) == 100
+    assert [await bench.left(peer, before + DAY) for peer in PEERS[:3]] == [100, 0, 100]
+
+
+async def test_whoever_renews_what_it_brought_takes_no_place_from_others(bench: Bench) -> None:
+    rows = bench.rows(100)
+    assert await bench.bring(PEERS[0], rows) == 100
+    for days in (1, 2, 3):
+        assert await bench.bring(PEERS[0], renewed(rows, 1 + days, days * DAY)) == 100
+        assert [await bench.left(peer) for peer in PEERS[:2]] == [0, 100]
+
+
+async def test_whoever_renews_what_seeds_brought_takes_no_place(bench: Bench) -> None:
+    rows = bench.rows(200)
+    assert await bench.bring("", rows) == 200
+    assert await bench.bring(PEERS[0], renewed(rows, 2, DAY)) == 200
+    assert [await bench.left(peer) for peer in PEERS[:2]] == [100, 100]
 
 
 async def test_what_expired_and_was_not_swept_is_new(bench: Bench) -> None:
@@ -136,3 +155,32 @@ async def test_programs_of_one_cluster_share_the_places(postgres_url: str) -> No
         assert await stores[0].count(1) == 200
     finally:
         await asyncio.gather(*(store.close() for store in stores))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_as_many_charges_last_as_entries_that_only_learned_peers_brought(seed: int) -> None:
+    entropy = SeededEntropy(f"charges {seed}")
+    rows: dict[tuple[bytes, int], int] = {}
+    until: dict[int, int] = {}
+    learned: set[int] = set()
+    for number in range(300):
+        peer = b"abc"[entropy.below(3) :][:1]
+        charges = Charges(peer, [(*at, count) for at, count in rows.items()])
+        lasts = DAY * (1 + entropy.below(8)) - entropy.below(DAY)
+        old = entropy.below(number + 1)
+        match entropy.below(3):
+            case 0:
+                charges.add(lasts)
+                until[number] = lasts
+                learned.add(number)
+            case 1:
+                until[number] = lasts
+            case _ if old in until and lasts > until[old]:
+                charges.prolong(until[old], lasts)
+                until[old] = lasts
+        rows |= {(peer, day): count for peer, day, count in charges.changed()}
+        assert min(rows.values(), default=0) >= 0
+        assert sum(rows.values()) == len(learned)
+        for day in range(1, 9):
+            last = sum(count for (_, end), count in rows.items() if end >= day)
+            assert last >= sum(until[entry] > (day - 1) * DAY for entry in learned)
