@@ -18,8 +18,9 @@ class PullBudget:
     """Bounds of one pull.  An answer is 256 KiB, so what it may cost in vain is stated in answers.
 
     A pull that brings nothing costs at most one answer of names and, for each kind, one of digests,
-    `summaries + 2 * ceil(own entries / page)` of summaries and `vain` of entries.  Every accepted entry buys its share
-    of a further page; nothing buys more than `answers` and `seconds`.
+    `summaries + 2 * ceil(own entries / page)` of summaries and `vain` of entries.  Where there is no room, only what
+    replaces something is looked for, in `summaries` answers about parts drawn by lot, others in each pull.  Every
+    accepted entry buys its share of a further page; nothing buys more than `answers` and `seconds`.
     """
 
     answers: int = 4096
@@ -37,13 +38,13 @@ class PullBudget:
     renewed: int = 16_384
     """Entries of each kind that only replace others: 64 MiB, where a peer renews what it made up without end."""
 
-    def summaries_for(self, held: int) -> int:
-        """Pages of summaries of one kind that may be asked for where `held` entries of that kind are held."""
-        return self.summaries + 2 * -(-held // self.page)
+    def summaries_for(self, held: int, room: int) -> int:
+        """Pages of summaries of one kind that may be asked for where `held` are held and `room` more are taken."""
+        return self.summaries + (2 * -(-held // self.page) if room > 0 else 0)
 
     def in_vain(self, held: tuple[int, ...]) -> int:
-        """Answers that a pull costs at most where the peer gives nothing; `held` is by kind."""
-        return 1 + sum(1 + self.summaries_for(count) + self.vain for count in held)
+        """Answers that a pull costs at most where the peer gives nothing and there is room; `held` is by kind."""
+        return 1 + sum(1 + self.summaries_for(count, 1) + self.vain for count in held)
 
 
 def places_left(room: int, brought: int, by_all: int) -> int:

@@ -113,7 +113,7 @@ class Puller:
         self._wishes: deque[Summary] = deque()
         self._out: dict[bytes, Summary] = {}
         self._fresh: list[Entry] = []
-        self._summaries_left = {kind: budget.summaries_for(count) for kind, count in held.items()}
+        self._summaries_left = {kind: budget.summaries_for(count, room[kind]) for kind, count in held.items()}
         self._vain_left = dict.fromkeys(held, budget.vain)
         self._room = dict(room)
         self._new_keys: set[bytes] = set()
@@ -146,7 +146,10 @@ class Puller:
             self._agenda.popleft()
             if isinstance(ask, AskSummary):
                 if not self._summaries_left[ask.kind]:
-                    self._cut_short = True
+                    if self._room[ask.kind] > 0:
+                        self._cut_short = True
+                    else:
+                        self._no_room = True
                     continue
                 self._summaries_left[ask.kind] -= 1
             return ask
@@ -241,6 +244,7 @@ class Puller:
     def settle(self, outcomes: Sequence[Outcome | None]) -> None:
         """What became of the entries of `take_entries`, in their order; None where there was no room."""
         news = 0
+        had_room = self._room[self._kind] > 0
         for entry, outcome in zip(self._fresh, outcomes, strict=True):
             if outcome is Outcome.STORED:
                 news += 1
@@ -263,6 +267,9 @@ class Puller:
         page = self._budget.page
         self._summaries_left[self._kind] += 2 * (after // page - before // page)
         if self._room[self._kind] <= 0:
+            if had_room:
+                left = min(self._summaries_left[self._kind], self._budget.summaries)
+                self._summaries_left[self._kind] = left
             self._wish_for_no_new_key()
         if self._renewed >= self._budget.renewed:
             self._leave_kind()

@@ -127,6 +127,55 @@ def test_a_store_without_room_takes_what_replaces_and_blames_nobody(told: str) -
     assert ours.counters["pulls poor"] == 0
 
 
+@pytest.mark.parametrize("theirs", [1000, 6000])
+def test_a_pull_without_room_costs_little_blames_nobody_and_finds_all_renewals_in_the_end(
+    theirs: int,
+) -> None:
+    budget = PullBudget(page=40, wanted=16)
+    ours, peer = point(OURS, budget), point(PEER, budget)
+    rows = fill(ours.store, 1000, "common")
+    for row in rows:
+        peer.store.put(row)
+    fill(ours.store, 1000, "ours")
+    fill(peer.store, theirs, "theirs")
+    ours.room = 0
+    for _ in range(3):
+        assert ours.pull(peer, PEER, NOW).answers <= 2 + budget.summaries
+    assert (ours.counters["pulls idle"], ours.counters["pulls poor"]) == (3, 0)
+    for row in rows[::50]:
+        peer.store.put(make_entry(row.key, 2, LATER))
+    pulls = 0
+    while any(ours.store.rows[row.key].revision == 1 for row in rows[::50]):
+        assert ours.pull(peer, PEER, NOW).answers <= 2 + 2 * budget.summaries
+        pulls += 1
+        assert pulls < 500
+    assert ours.counters["pulls poor"] == 0
+
+
+def test_a_room_of_one_place_buys_no_reading_to_the_end() -> None:
+    budget = PullBudget(page=40, wanted=16)
+    ours, peer = point(OURS, budget), point(PEER, budget)
+    fill(ours.store, 2000, "ours")
+    fill(peer.store, 2000, "theirs")
+    ours.room = 2001
+    pull = ours.pull(peer, PEER, NOW)
+    assert (pull.pulled[KIND], pull.complete) == (1, False)
+    assert pull.answers <= 4 + budget.summaries
+
+
+def test_no_room_for_one_kind_excuses_no_lies_about_another() -> None:
+    budget = PullBudget(page=40, wanted=16)
+    ours = point(OURS, budget)
+    peer = Inventor(PEER, [OURS, PEER], budget, SeededEntropy("liar"))
+    fill(ours.store, 100, "ours")
+    puller = Puller(
+        verify, budget, {1: 100, 2: 100}, {1: 0, 2: 9}, ours.declined, ours.counters, ours.entropy, NOW
+    )
+    while (ask := puller.next_ask(NOW)) is not None:
+        ours._take(puller, ask, peer.answer(ask, OURS, NOW), NOW)
+    assert puller.outcome() is PullOutcome.POOR
+
+
 def test_what_is_renewed_without_end_is_bounded_too() -> None:
     budget = PullBudget(renewed=32, wanted=16)
     ours, peer = point(OURS, budget), point(PEER, budget)
