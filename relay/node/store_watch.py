@@ -1,6 +1,6 @@
 """Says when a contact point's store begins to fail, and when it takes entries again: one line each.
 
-Nobody else would see it: publishers hear that there is no room and go elsewhere, and lookups are answered as ever.
+Nobody else would see it: publishers hear that there is no room and try again later, and lookups are answered as ever.
 """
 
 from relay.core import Clock, get_logger
