@@ -33,9 +33,6 @@ tick until the answer is there, and that takes as long as the way does."""
 GUEST_SHARE = 2
 """One part in so many of the capacity is for the lines of one peer's backup tickets, of which that peer alone decides
 how many it makes."""
-RETURN_SHARE = 4
-"""A full reflector takes lines that come back beyond its capacity, one part in so many of it at a time: until they have
-stood for `succession.OVERLAP`, the lines whose place they take stand too."""
 
 HANDSHAKES_AT_EASE = 200
 EASE_SECONDS = 0.1
@@ -80,8 +77,12 @@ class Opening:
 
 
 class Openings:
-    """All lines that are opening.  `capacity` bounds them together with the open ones, which the caller counts; lines
-    that come back may exceed it by a part (`RETURN_SHARE`)."""
+    """All lines that are opening.  `capacity` bounds them together with the open ones, which the caller counts.
+
+    Lines that come back are taken beyond it, all of them, so that for `succession.OVERLAP` there may be twice as many.
+    Those of a part would be the first to come, whatever calls they belong to: of most of these one end would be back
+    and the other one not, and the network would see which lines have to look elsewhere.
+    """
 
     def __init__(
         self,
@@ -145,13 +146,11 @@ class Openings:
 
     def _no_place(self, ticket: Ticket, lines: int) -> str:
         """Why there is no place for a line with that ticket, as it is counted; empty where there is one."""
-        full = lines + len(self) >= self.capacity
         if self._succession.replaces(ticket.id):
-            most = self._succession.doubled * RETURN_SHARE >= self.capacity
-            return "no_capacity" if full and most else ""
+            return ""
         if self.draining:
             return "draining"
-        if full:
+        if lines + len(self) >= self.capacity:
             return "no_capacity"
         guest = ticket.kind is TicketKind.BACKUP
         return "no_share" if guest and self._guests[ticket.peer] * GUEST_SHARE >= self.capacity else ""

@@ -28,12 +28,6 @@ class Succession:
         self._holders: dict[bytes, Line] = {}
         self._ending: deque[tuple[float, Line, Line]] = deque()
         """(when, a line, its successor), soonest first."""
-        self._doubled = 0
-
-    @property
-    def doubled(self) -> int:
-        """How many lines stand for the time being beside one that takes their place, open or opening."""
-        return self._doubled
 
     def handed(self, line: Line, number: bytes) -> None:
         """`line` was handed the resumption ticket of that number, perhaps not for the first time."""
@@ -59,7 +53,6 @@ class Succession:
         if holder is not None:
             holder.resumptions.remove(number)
             line.predecessor, holder.successor = holder, line
-            self._doubled += 1
             # What was handed there for the backup is handed here again: coming back is not the way to more of it.
             line.spare, line.peer = holder.spare, holder.peer
 
@@ -74,10 +67,8 @@ class Succession:
             self._void(line.resumptions.pop())
         if line.predecessor is not None:
             line.predecessor.successor = None
-            self._doubled -= 1
         if line.successor is not None:
             line.successor.predecessor = None
-            self._doubled -= 1
         line.predecessor = line.successor = None
 
     def due(self, now: float) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from typing import Any
 from relay.media_reflector import Ticket
 from relay.media_reflector.control import Control, Operation
 from relay.media_reflector.handouts import DRAINING_PAUSE, RESUMED
-from relay.media_reflector.opening import OPENING_EXPIRY, RETURN_SHARE
+from relay.media_reflector.opening import OPENING_EXPIRY
 from relay.media_reflector.resumption import BackupMint
 from relay.media_reflector.succession import OUT_AT_ONCE, OVERLAP
 from tests.media_reflector.conftest import CODE
@@ -16,6 +16,8 @@ HANDED = 5.0
 """Seconds in which a fresh line got its first ticket."""
 PEER = b"p" * 32
 KEY = bytes(range(32))
+CROWD = 40
+"""Lines of a full reflector, in twenty calls."""
 AGAIN = b"where they meet."
 """A join code for the place at which the two lines of a call come back."""
 
@@ -165,33 +167,35 @@ def test_at_a_full_reflector_lost_lines_come_back_and_nothing_else(make_world: t
     assert not new.line.opened
     assert world.count("no_capacity") > 0
     assert world.reflector.occupancy.lines == 2
-    assert world.reflector._succession.doubled == 0
 
 
-def test_lines_that_come_back_exceed_the_capacity_by_a_part_of_it(make_world: type) -> None:
-    """Else all of them at once, after an outage of the reflector's own, would be twice what the machine carries."""
-    capacity = 2 * RETURN_SHARE
-    world: World = make_world(capacity=capacity)
-    lost = [world.agent(f"agent {number}", slot=number) for number in range(capacity)]
+def test_a_full_reflector_takes_all_its_lines_back_at_once(make_world: type) -> None:
+    """Of a part of them, most would come back without the other end of their call, and be seen to look elsewhere."""
+    world: World = make_world(capacity=CROWD)
+    lost = [world.agent(f"agent {n}", slot=n % 19, code=bytes([n // 2]) * 16) for n in range(CROWD)]
     world.run(HANDED)
-    back = _come_back(world, lost)
+    assert world.reflector.occupancy.crossed == CROWD // 2
+    back: list[Agent] = []
+    for number in sorted(range(CROWD), key=lambda n: n * 7 % CROWD):
+        back += _come_back(world, [lost[number]], bytes([100 + number // 2]) * 16)
+        world.run(2.5 / CROWD)
     world.run(1.0)
-    assert sum(agent.line.opened for agent in back) == 2
-    assert world.reflector._succession.doubled == 2
+    assert all(agent.line.crossed for agent in back)
+    assert world.reflector.occupancy.lines == 2 * CROWD
+    assert world.count("no_capacity") == 0
     world.run(OVERLAP)
-    assert sum(agent.line.opened for agent in back) > 2, (
-        "the next ones, when the first have taken their places"
-    )
-    assert world.reflector.occupancy.lines <= capacity + 2
+    assert world.reflector.occupancy.lines == CROWD
+    assert not any(agent.line.lost for agent in back)
 
 
 def test_a_line_that_opens_in_vain_gives_its_place_back(make_world: type) -> None:
     world: World = make_world(capacity=1)
     alice, ticket = _alice(world)
+    held = world.held(alice)
     world.receive(world.client(ticket).next_cell(world.now), "from nowhere")
-    assert world.reflector._succession.doubled == 1
+    assert held.successor is not None
     world.run(OPENING_EXPIRY + 0.5)
-    assert world.reflector._succession.doubled == 0
+    assert held.successor is None
     assert not alice.line.lost
 
 
