@@ -11,6 +11,9 @@ from relay.media_reflector.line import NEVER, Line
 SOONEST_AGAIN = 30
 LATEST_AGAIN = 120
 """Seconds after which who was refused may try again, drawn at random, so that they do not tell why."""
+GOES_ON_WITHIN = 10.0
+"""Seconds after its call was cut in which a line may say a new code while the reflector drains: agents do so at once,
+or a few times within five seconds."""
 
 QUIET_SECONDS = 0.06
 """A trunk's slot is crossed so long after what was said on it last.  A control cell takes the place of a body, which
@@ -60,7 +63,7 @@ class Crossings:
     ) -> None:
         self.draining = False
         """New codes are refused.  One that another line waits under already is a call that is being made, and one that
-        a line says which came back to its call is how that goes on."""
+        a line says which came back to its call, or whose call was just cut, is how that goes on."""
         self._forwarding = forwarding
         self._entropy = entropy
         self._counters = counters
@@ -68,6 +71,9 @@ class Crossings:
         self._exchange: Exchange[Line] = Exchange()
         self._soon: dict[Line, float] = {}
         """Slots whose crossing waits until nothing more is to be said on them, and until when; oldest first."""
+        self._cut: dict[Line, float] = {}
+        """Lines whose call was cut, and until when it may go on under another code; oldest first."""
+        self._watched_at = NEVER
 
     def __len__(self) -> int:
         """How many pairs there are."""
@@ -78,6 +84,11 @@ class Crossings:
         """How many lines are under some code."""
         return len(self._exchange)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call is on, is being made (for `exchange.WAITING_LIMIT` at most), or may go on."""
+        return not (self._exchange or self._cut)
+
     def say(self, line: Line, control: Control) -> bool:
         """Let `control` leave at the line's slot.  False when too much waits there already (the data plane counts it as
         `control_full`)."""
@@ -85,7 +96,13 @@ class Crossings:
 
     def watch(self, now: float) -> None:
         """What time alone brings; call it every tenth of a second."""
+        self._watched_at = now
         self._exchange.expire(now)
+        while self._cut:
+            line, until = next(iter(self._cut.items()))
+            if now < until:
+                break
+            del self._cut[line]
         while self._soon:
             slot, due = next(iter(self._soon.items()))
             if now < due:
@@ -104,7 +121,7 @@ class Crossings:
         """JOIN, which is repeated until it is answered."""
         if self._exchange.code_of(line) not in (None, code):
             self.leave(line)
-        if self.draining and not (self._exchange.knows(code) or self._came_back(line)):
+        if self.draining and not (self._exchange.knows(code) or self._goes_on(line)):
             self._refuse(line, code)
             return Outcome.REFUSED
         before = len(self)
@@ -119,9 +136,10 @@ class Crossings:
             self._say_crossed(line, other, code, now)
         return outcome
 
-    def _came_back(self, line: Line) -> bool:
-        """Whether it takes the place of a line that is in a call."""
-        return line.predecessor is not None and not self.is_free(line.predecessor)
+    def _goes_on(self, line: Line) -> bool:
+        """Whether its call was cut, or it takes the place of a line that is in a call or was."""
+        before = line.predecessor
+        return line in self._cut or (before is not None and (before in self._cut or not self.is_free(before)))
 
     def _cross(self, line: Line, other: Line, now: float) -> None:
         if not (line.trunk or other.trunk):
@@ -160,7 +178,8 @@ class Crossings:
         return True
 
     def cut(self, slot: Line) -> None:
-        """A trunk's slot is of no more use to who is crossed with it, or waits to be; they are told."""
+        """A trunk's slot is of no more use to who is crossed with it, or waits to be; they are told, and may say
+        another code, under which the two ends find each other again."""
         code = self._exchange.code_of(slot)
         if code is None:
             return
@@ -169,6 +188,8 @@ class Crossings:
             self._trunks.free(slot, code)
         if other is not None:
             self._counters.count("crossings_cut")
+            self._cut.pop(other, None)
+            self._cut[other] = self._watched_at + GOES_ON_WITHIN
             self.say(other, self._refusal(code))
 
     def leave_code(self, line: Line, code: bytes) -> None:

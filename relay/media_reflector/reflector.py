@@ -167,8 +167,9 @@ class Reflector:
 
     @property
     def drained(self) -> bool:
-        """Whether this reflector drains and no line is crossed any more."""
-        return self.draining and len(self._crossings) == 0
+        """Whether this reflector drains and no call is on any more, nor being made, nor about to go on after it was
+        cut."""
+        return self.draining and self._crossings.idle
 
     # What drives it.
 

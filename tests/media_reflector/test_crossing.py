@@ -7,7 +7,7 @@ import pytest
 from relay.core import Counters
 from relay.media_reflector import JoinRefused, LineCrossed
 from relay.media_reflector.control import Control, Operation
-from relay.media_reflector.crossing import CROSSED_EVERY, LATEST_AGAIN, SOONEST_AGAIN
+from relay.media_reflector.crossing import CROSSED_EVERY, GOES_ON_WITHIN, LATEST_AGAIN, SOONEST_AGAIN
 from relay.media_reflector.epochs import EpochChain
 from relay.media_reflector.forwarding.face import DownKeys, Elsewhere, Expired, Stranger, Upcall
 from relay.media_reflector.line import Line
@@ -15,6 +15,7 @@ from relay.media_reflector.link import CellSender, opener
 from relay.rtp.cell import BODY_SIZE, LinkType
 
 CODE = b"join code of 16 "
+AGAIN = b"waits here: 16.."
 PEER = bytes(range(32))
 World = Any
 
@@ -363,6 +364,64 @@ def test_a_call_over_a_broken_trunk_is_told(world: World, trunk: Trunk) -> None:
     assert world.count("crossings_cut") == 1
     assert trunk.freed == [(1, CODE)]
     assert world.reflector.is_free(slot)
+
+
+def _cut_while_draining(world: World, trunk: Trunk) -> Any:
+    """Alice, whose call over the trunk broke off after the drain began, and was told."""
+    alice = world.agent("alice", code=CODE)
+    world.run(0.3)
+    trunk.say(Control(Operation.JOIN, CODE))
+    world.run(0.3)
+    world.run(5.0)
+    assert alice.line.crossed
+    assert alice.line.resumption is not None
+    world.reflector.drain()
+    world.reflector.give_up(next(slot for slot in world.reflector._lines.values() if slot.trunk))
+    world.run(0.1)
+    assert alice.saw(JoinRefused)
+    alice.events.clear()
+    return alice
+
+
+def test_while_it_drains_who_lost_the_far_end_waits_for_it_under_a_new_code(
+    world: World, trunk: Trunk
+) -> None:
+    alice = _cut_while_draining(world, trunk)
+    assert not world.reflector.drained, "before the agent said anything"
+    alice.line.join(AGAIN)
+    world.run(GOES_ON_WITHIN + 5.0)
+    assert not alice.saw(JoinRefused)
+    assert not world.reflector.drained
+    trunk.say(Control(Operation.JOIN, AGAIN))
+    world.run(0.3)
+    assert alice.line.crossed
+    alice.line.leave()
+    world.run(0.2)
+    assert world.reflector.drained
+
+
+def test_while_it_drains_a_call_that_was_cut_long_ago_is_over(world: World, trunk: Trunk) -> None:
+    alice = _cut_while_draining(world, trunk)
+    world.run(GOES_ON_WITHIN + 0.2)
+    assert world.reflector.drained
+    alice.line.join(AGAIN)
+    world.run(0.3)
+    assert alice.saw(JoinRefused)
+    assert world.reflector.drained
+
+
+def test_while_it_drains_a_line_in_the_place_of_one_that_was_cut_goes_on_too(
+    world: World, trunk: Trunk
+) -> None:
+    alice = _cut_while_draining(world, trunk)
+    alice.silent = True
+    back = world.agent("back", slot=8, ticket=alice.line.resumption, code=AGAIN)
+    world.run(1.0)
+    assert back.line.opened
+    assert not back.saw(JoinRefused)
+    trunk.say(Control(Operation.JOIN, AGAIN))
+    world.run(0.3)
+    assert back.line.crossed
 
 
 def test_trunks_hear_what_is_said_on_their_slots_and_of_time(world: World, trunk: Trunk) -> None:
