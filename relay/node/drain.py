@@ -38,7 +38,7 @@ class Drainable(Protocol):
 
     @property
     def drained(self) -> bool:
-        """Whether no line is crossed any more."""
+        """Whether no call is on any more, nor being made."""
         ...
 
 
@@ -84,15 +84,17 @@ class Drain:
         meanwhile."""
         await self._wished.wait()
         begun = self._clock.monotonic()
-        while not self._reflector.drained:
-            if self._clock.monotonic() - begun >= limit():
-                self._cut_off = True
-                return
-            await asyncio.sleep(_LOOK_EVERY)
-        if self._lines():
-            # Drawn whether or not a call was up when the wish came: its length must not tell that either.
-            await asyncio.sleep(self._entropy.uniform(END_SOONEST, END_LATEST))
-        self._finished = True
+        while not self._finished:
+            while not self._reflector.drained:
+                if self._clock.monotonic() - begun >= limit():
+                    self._cut_off = True
+                    return
+                await asyncio.sleep(_LOOK_EVERY)
+            if self._lines():
+                # Drawn whether or not a call was up when the wish came: its length must not tell that either.
+                await asyncio.sleep(self._entropy.uniform(END_SOONEST, END_LATEST))
+            # A call that is on after all is finished too, or said to be cut off.
+            self._finished = self._reflector.drained
 
     def progress(self) -> dict[str, object]:
         """How far it is, for whoever asked, as often as they like: calls rounded down to tens, as they were some time

@@ -10,8 +10,11 @@ import pytest
 
 from relay.core import SeededEntropy, SystemClock
 from relay.media_reflector import BodyReceived, Draining, fetch_descriptor, fetch_ticket
+from relay.media_reflector.exchange import WAITING_LIMIT
 from relay.node import drain as module
 from relay.node.drain import SOCKET_FILE, WISH, Drain, DrainDesk, short_path
+from tests.agent.virtual_time import LoopClock, in_virtual_time
+from tests.media_reflector.conftest import CODE, World
 from tests.node.fake_tor import FakeTor, until
 from tests.node.lines import Line
 from tests.node.running import CLOCK, ENTROPY, Start
@@ -99,6 +102,77 @@ async def test_the_limit_cuts_calls_off_and_says_so() -> None:
     drain.begin()
     assert 0.15 < await seconds_until_end(drain, limit=0.2) < 1.0
     assert drain.result() == {"event": "drained", "calls_cut_off": True}
+
+
+class Passing:
+    """A reflector whose own time goes with the loop's."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.drain = Drain(
+            self.world.reflector,
+            lambda: self.world.reflector.occupancy.crossed,
+            lambda: self.world.reflector.occupancy.lines,
+            LoopClock(),
+            SeededEntropy(1),
+        )
+
+    async def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.1)):
+            self.world.run(0.1)
+            await asyncio.sleep(0.1)
+
+
+@in_virtual_time
+async def test_a_call_that_is_being_made_when_the_drain_begins_is_finished_too() -> None:
+    passing = Passing()
+    alice, bob = passing.world.agent("alice", code=CODE), passing.world.agent("bob", slot=9)
+    await passing.run(0.5)
+    passing.drain.begin()
+    ending = asyncio.create_task(passing.drain.finish(lambda: 60.0))
+    await passing.run(5.0)
+    bob.line.join(CODE)
+    await passing.run(5.0)
+    assert alice.line.crossed
+    assert not ending.done()
+    alice.line.leave()
+    await passing.run(1.0)
+    assert ending.done()
+    await ending
+    assert passing.drain.result() == {"event": "drained", "calls_cut_off": False}
+
+
+@in_virtual_time
+async def test_who_waits_for_somebody_holds_an_end_up_no_longer_than_a_code_waits() -> None:
+    passing = Passing()
+    passing.world.agent("alice", code=CODE)
+    await passing.run(0.5)
+    passing.drain.begin()
+    ending = asyncio.create_task(passing.drain.finish(lambda: 600.0))
+    await passing.run(WAITING_LIMIT - 1.0)
+    assert not ending.done()
+    await passing.run(2.0)
+    assert ending.done()
+    await ending
+    assert passing.drain.result() == {"event": "drained", "calls_cut_off": False}
+
+
+@pytest.mark.parametrize(("limit", "cut_off"), [(60.0, False), (0.5, True)])
+@in_virtual_time
+async def test_a_call_that_is_on_when_the_end_was_to_come_is_finished_or_said_to_be_cut_off(
+    limit: float, cut_off: bool
+) -> None:
+    calls = Calls(0, 6)
+    drain = Drain(calls, lambda: calls.calls, lambda: calls.lines, LoopClock(), SeededEntropy(1))
+    drain.begin()
+    ending = asyncio.create_task(drain.finish(lambda: limit))
+    await asyncio.sleep(0.05)
+    calls.calls = 1
+    await asyncio.sleep(2.0)
+    assert ending.done() is cut_off
+    calls.calls = 0
+    await ending
+    assert drain.result() == {"event": "drained", "calls_cut_off": cut_off}
 
 
 @pytest.mark.parametrize(("calls", "told"), [(0, 0), (1, 0), (9, 0), (10, 10), (57, 50)])
