@@ -1,5 +1,9 @@
-"""Logging: structlog over the standard library, every line through `redact`."""
+"""Logging: structlog over the standard library, every line through `redact`.
 
+A line that cannot be written (a full disk, a reader who is gone) is lost, and nothing else is.
+"""
+
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -26,9 +30,25 @@ class _RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+class _Unfailing:
+    """As much of a `TextIO` as loggers use."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._out.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._out.flush()
+
+
 def configure_logging(*, level: str = "info", json: bool = False, stream: TextIO | None = None) -> None:
     """Send all logging of the process, redacted, to `stream` (default: standard error)."""
-    out = stream or sys.stderr
+    out = cast(TextIO, _Unfailing(stream or sys.stderr))
     renderer = (
         structlog.processors.JSONRenderer()
         if json

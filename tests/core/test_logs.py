@@ -1,5 +1,6 @@
 """Every log line of the process is redacted, also those of other libraries, also tracebacks."""
 
+import errno
 import io
 import json
 import logging
@@ -65,6 +66,39 @@ def test_other_libraries_lines_are_redacted() -> None:
     logging.getLogger("some.library").warning("control connection to %s", f"{ONION}.onion:{ADDRESS}")
     assert "[name]" in stream.getvalue() or "[address]" in stream.getvalue()
     assert ADDRESS not in stream.getvalue()
+
+
+class Full(io.StringIO):
+    """On a disk that has no room; or nobody reads any more."""
+
+    def __init__(self, error: OSError, at: str) -> None:
+        super().__init__()
+        self.error: OSError | None = error
+        self.at = at
+
+    def write(self, text: str) -> int:
+        if self.at == "write" and self.error is not None:
+            raise self.error
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.at == "flush" and self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("at", ["write", "flush"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), BrokenPipeError()], ids=["full", "gone"])
+def test_a_log_that_cannot_be_written_ends_nothing(
+    error: OSError, at: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = Full(error, at)
+    configure_logging(stream=stream)
+    get_logger("reflector").warning("tor is lost")
+    logging.getLogger("some.library").warning("so it is")
+    assert capfd.readouterr().err == ""
+    stream.error = None
+    get_logger("reflector").warning("there is room again")
+    assert "room again" in stream.getvalue()
 
 
 def test_lines_below_the_level_are_not_written() -> None:
