@@ -31,10 +31,10 @@ from relay.node.claim import claimed
 from relay.node.descriptor_publisher import DescriptorPublisher
 from relay.node.drain import Drain, DrainDesk
 from relay.node.kept_keys import KeptKeys
-from relay.node.reflector_onion import ReflectorOnion, Report
+from relay.node.reflector_onion import ReflectorOnion
 from relay.node.reflector_settings import LogLevel, ReflectorSettings, taken_over
 from relay.node.reflector_state import ReflectorState
-from relay.node.reflector_status import STATUS_EVERY, status
+from relay.node.reflector_status import STATUS_EVERY, Report, status, unfailing
 from relay.node.service_manager import ServiceManager
 from relay.node.trunks import TrunkKeeper
 
@@ -68,7 +68,7 @@ class ReflectorNode:
         settings.check()
         self._settings = settings
         self._clock = clock
-        self._report = report
+        self._report = unfailing(report)
         self._service = service or ServiceManager()
         self._read_again = read_again
         self._set_log_level = set_log_level
@@ -91,7 +91,7 @@ class ReflectorNode:
         self._cells = CellServer(self.reflector, self._forwarding, clock)
         self._tickets = TicketServer(self._office, self._signed_descriptor, clock)
         self._onion = ReflectorOnion(
-            settings.tor, self._state, self._tickets, clock, entropy, self._reachable
+            settings.tor, self._state, self._tickets, clock, entropy, self._reachable, self._unreachable
         )
         self._backup = BackupKeeper(self._keys, self._onion, clock, entropy)
         self._series = DescriptorSeries(self._keys.sign, self._state.descriptor_date())
@@ -238,10 +238,14 @@ class ReflectorNode:
         self._report({"event": "ready", "reference": str(reference)})
         self._service.ready(self._state_in_words())
 
+    def _unreachable(self) -> None:
+        self._service.status(self._state_in_words())
+
     def _state_in_words(self) -> str:
         if self._drain.begun:
             return "draining: calls are finished, no new lines"
-        return f"lines are served ({self._forwarding.name} data plane)"
+        without = "" if self._onion.up else "; tor is lost, new tickets wait until it is back"
+        return f"lines are served ({self._forwarding.name} data plane){without}"
 
     async def _finish_drain(self) -> None:
         """Return when a drain is over."""

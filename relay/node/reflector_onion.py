@@ -1,8 +1,9 @@
 """The reflector's onion service, and its way out: both over one Tor client, which is started again when it is lost."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from relay.core import BayonneError, Clock, Entropy, TransportUnavailable, get_logger
@@ -21,9 +22,6 @@ proof of work must not hold all the streams that we serve at a time."""
 _SOCKET_PATH_LIMIT = 100
 """Unix socket names end at 108 bytes."""
 
-Report = Callable[[Mapping[str, object]], None]
-"""Takes one event for a program or a person to read."""
-
 log = get_logger("reflector")
 
 
@@ -38,7 +36,10 @@ class ReflectorOnion:
         clock: Clock,
         entropy: Entropy,
         reachable: Callable[[str], None],
+        lost: Callable[[], None],
     ) -> None:
+        """`reachable` hears the name each time that it was published, `lost` is called each time that Tor is gone
+        after that.  Neither may raise."""
         self.name = ""
         """56 characters, once it was published for the first time."""
         self._settings = settings
@@ -47,9 +48,15 @@ class ReflectorOnion:
         self._clock = clock
         self._entropy = entropy
         self._reachable = reachable
+        self._lost = lost
         self._key: OnionKey | None = None
         """As it lies on disk; read and written once, so that coming back needs no disk."""
         self._tor: TorClient | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether Tor is there."""
+        return self._tor is not None
 
     async def open(
         self, onion: str, port: int, *, isolation: str
@@ -60,7 +67,7 @@ class ReflectorOnion:
         return await self._tor.open(onion, port, isolation=isolation)
 
     async def run(self) -> None:
-        """Keep the service up; `reachable` hears its name each time.
+        """Keep the service up.
 
         Raises `BayonneError` or `OSError` when the first attempt fails.  After that nothing about Tor does, be it its
         password, its cookie or a full disk: lines do not need it, and it is tried again and again.
@@ -69,12 +76,14 @@ class ReflectorOnion:
         pause = RETRY_FIRST
         while True:
             try:
-                why = await self._serve(target)
-                pause = RETRY_FIRST
+                tor = await self._publish(target)
             except (BayonneError, OSError) as error:
                 if not self.name:
                     raise
                 why = str(error) if isinstance(error, BayonneError) else error.strerror or "it broke off"
+            else:
+                why = await self._stay(tor)
+                pause = RETRY_FIRST
             log.warning("tor is lost; lines go on, new tickets wait until it is back", why=why)
             await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * pause)
             pause = min(2 * pause, RETRY_MOST)
@@ -89,10 +98,11 @@ class ReflectorOnion:
             return await self._tickets.listen_unix(path)
         return await self._tickets.listen_loopback()
 
-    async def _serve(self, target: tuple[str, int] | Path) -> str:
-        """Publish, then wait until Tor is lost; gives a plain sentence that says how."""
-        tor = await TorClient.launch(self._settings, self._state.directory, self._clock)
-        try:
+    async def _publish(self, target: tuple[str, int] | Path) -> TorClient:
+        """A Tor that leads to `target`."""
+        async with contextlib.AsyncExitStack() as undo:
+            tor = await TorClient.launch(self._settings, self._state.directory, self._clock)
+            undo.push_async_callback(tor.close)
             if self._key is None:
                 self._key = self._state.onion_key()
             service = await tor.publish(self._key, {ONION_PORT: target}, proof_of_work=True, streams=_STREAMS)
@@ -100,9 +110,18 @@ class ReflectorOnion:
                 self._state.keep_onion_key(service.key)
                 self._key = service.key
             self.name = service.onion
-            self._tor = tor
-            self._reachable(service.onion)
-            return await tor.wait_lost()
+            undo.pop_all()
+        return tor
+
+    async def _stay(self, tor: TorClient) -> str:
+        """Be reachable until Tor is lost; gives a plain sentence that says how."""
+        self._tor = tor
+        try:
+            self._reachable(self.name)
+            why = await tor.wait_lost()
         finally:
             self._tor = None
-            await tor.close()
+            with contextlib.suppress(BayonneError, OSError):
+                await tor.close()
+        self._lost()
+        return why

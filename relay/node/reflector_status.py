@@ -1,8 +1,12 @@
-"""The counts that a reflector's log may hold: rounded down, so that no line and no call shows in them."""
+"""What a reflector tells whoever runs it.  Counts are rounded down, so that no line and no call shows in them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from relay.core import get_logger
 from relay.media_reflector import DROPS, Occupancy, server, trunk
+
+Report = Callable[[Mapping[str, object]], None]
+"""Takes one event for a program or a person to read."""
 
 STATUS_EVERY = 3600.0
 """Seconds between two lines of counts.  Together with the rounding below: a log of these lines must show load,
@@ -15,6 +19,21 @@ FAULTS_ROUNDED = 1000
 REASONS = (*DROPS, *trunk.DROPS, *server.STREAM_DROPS)
 """Every reason for which something that came to a reflector, over UDP or over Tor, went no further."""
 _FAULTS = ("departures_missed", "send_failed", "receive_failed")
+
+log = get_logger("reflector")
+
+
+def unfailing(report: Report) -> Report:
+    """As `report`, but where it raises `OSError` (a full disk, a reader who is gone) the event is lost, and the log
+    says so: lines do not need anybody to read what is told."""
+
+    def tell(event: Mapping[str, object]) -> None:
+        try:
+            report(event)
+        except OSError as error:
+            log.warning("what happened could not be told", told=event.get("event"), why=error.strerror)
+
+    return tell
 
 
 def rounded(count: int, unit: int) -> int:

@@ -98,15 +98,15 @@ class ServiceManager:
         if not self._address:
             return False
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-            # A manager that does not read must not hold up the reflector.
-            out.setblocking(False)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+                # A manager that does not read must not hold up the reflector.
+                out.setblocking(False)
                 out.connect(address)
                 socket.send_fds(out, [text.encode()], descriptors)
-            except OSError as error:
-                log.warning("the service manager cannot be told", why=error.strerror)
-                return False
+        except OSError as error:
+            log.warning("the service manager cannot be told", why=error.strerror)
+            return False
         return True
 
 

@@ -38,17 +38,24 @@ class Run:
         """What is in the file."""
         self.events: list[Mapping[str, object]] = []
         self.levels: list[str] = []
+        self.unread: OSError | None = None
+        """What telling an event raises, as long as it is set."""
         self.stop = asyncio.Event()
         self.node = ReflectorNode(
             settings,
             CLOCK,
             ENTROPY,
-            self.events.append,
+            self.take,
             service=service,
             read_again=self.read,
             set_log_level=self.levels.append,
         )
         self.task = asyncio.create_task(self.node.run(self.stop))
+
+    def take(self, event: Mapping[str, object]) -> None:
+        if self.unread is not None:
+            raise self.unread
+        self.events.append(event)
 
     def read(self) -> ReflectorSettings:
         self.settings.check()

@@ -4,6 +4,7 @@ Tor is a stand-in here; data plane, sockets and the service manager's part are r
 """
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -105,6 +106,22 @@ async def test_lost_tor_comes_back_and_lines_do_not_notice(start: Start, tor: Fa
     tor.lost.set()
     await running.wait_ready(2)
     assert not running.task.done()
+
+
+@pytest.mark.parametrize("unread", [BrokenPipeError(errno.EPIPE, "broken"), OSError(errno.ENOSPC, "full")])
+async def test_whether_anybody_reads_what_is_told_is_nothing_to_its_lines_or_to_tor(
+    tmp_path: Path, tor: FakeTor, unread: OSError, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = Run(settings_for(tmp_path / "state"))
+    running.unread = unread
+    await until(lambda: running.node._onion.up or running.task.done())
+    tor.lost.set()
+    await until(lambda: (tor.launches == 2 and running.node._onion.up) or running.task.done())
+    assert "could not be told" in capfd.readouterr().out
+    running.node.drain()
+    async with asyncio.timeout(5):
+        await running.task
+    assert tor.launches == 2, "as often as it was lost, and no more"
 
 
 async def test_no_tor_at_the_start_is_a_failure(tmp_path: Path, tor: FakeTor) -> None:
@@ -329,6 +346,18 @@ async def test_the_service_manager_hears_what_happens(start: Start, manager: Man
     # STOPPING would start the manager's stop timeout, and that would cut calls off.
     assert draining
     assert said.index("STOPPING=1") > draining[0]
+
+
+async def test_the_service_manager_hears_that_tor_is_away(
+    start: Start, tor: FakeTor, manager: Manager
+) -> None:
+    await start(ServiceManager(str(manager.path)))
+    tor.broken = True
+    tor.lost.set()
+    await until(lambda: any("tor is lost" in line for line in manager.read()))
+    assert "lines are served" in manager.said[-1]
+    tor.broken = False
+    await until(lambda: manager.read()[-1].startswith("STATUS=") and "tor is lost" not in manager.said[-1])
 
 
 async def test_it_is_not_ready_before_it_can_be_reached(

@@ -33,10 +33,19 @@ class Running:
         state.prepare()
         self.names: asyncio.Queue[str] = asyncio.Queue()
         settings = TorSettings(mode="running" if mode == "running" else "own")
+        self.losses: list[bool] = []
+        """Whether Tor was said to be there when it was said to be lost."""
         self.onion = ReflectorOnion(
-            settings, state, tickets, SystemClock(), SeededEntropy(1), self.names.put_nowait
+            settings, state, tickets, SystemClock(), SeededEntropy(1), self._reachable, self._lost
         )
         self.task = asyncio.create_task(self.onion.run())
+
+    def _reachable(self, name: str) -> None:
+        assert self.onion.up
+        self.names.put_nowait(name)
+
+    def _lost(self) -> None:
+        self.losses.append(self.onion.up)
 
     async def wait_reachable(self) -> str:
         async with asyncio.timeout(5):
@@ -123,6 +132,7 @@ async def test_a_lost_tor_comes_back(tmp_path: Path, tor: FakeTor) -> None:
     assert not running.task.done()
     with pytest.raises(TransportUnavailable):
         await ask(running.onion)
+    assert running.losses == [False, False], "once for each time that it had been there"
     tor.broken = False
     await running.wait_reachable()
     assert await ask(running.onion) == b"served"
