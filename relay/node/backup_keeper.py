@@ -13,6 +13,7 @@ import contextlib
 
 from relay.core import BayonneError, Clock, Entropy, RefusedByPolicy, get_logger
 from relay.media_reflector import (
+    Descriptor,
     ReflectorKeys,
     ReflectorReference,
     Ticket,
@@ -82,6 +83,7 @@ class BackupKeeper:
 
     async def _leave(self, reference: ReflectorReference) -> bool:
         """One try."""
+        descriptor: Descriptor | None = None
         try:
             descriptor = await fetch_descriptor(
                 self._dialer, reference, isolation=self._isolation(), wall=self._clock.wall()
@@ -93,6 +95,10 @@ class BackupKeeper:
                 self._dialer, descriptor, self._keys.identity_key, key, isolation=self._isolation()
             )
         except RefusedByPolicy:
+            if descriptor is None:
+                # That is for everybody: only who has no time for anybody keeps it back.
+                log.info("no key could be left at the backup reflector", why="too many ask it at once")
+                return False
             # It gives no reason; this is the one that somebody can do something about.
             log.warning(
                 "the backup reflector takes no key; does its operator name this reflector in 'peers'?"

@@ -8,7 +8,13 @@ import asyncio
 from collections.abc import Sequence
 
 from relay.core import BayonneError, Clock, Entropy, RefusedByPolicy, TransportUnavailable, get_logger
-from relay.media_reflector import ReflectorKeys, ReflectorReference, fetch_descriptor, fetch_trunk_ticket
+from relay.media_reflector import (
+    Descriptor,
+    ReflectorKeys,
+    ReflectorReference,
+    fetch_descriptor,
+    fetch_trunk_ticket,
+)
 from relay.media_reflector.forwarding.face import pack_address
 from relay.media_reflector.opening import OPENING_EXPIRY
 from relay.media_reflector.trunk import Trunks
@@ -82,6 +88,7 @@ class TrunkKeeper:
 
     async def _try(self, reference: ReflectorReference) -> str:
         """Know the other end, and begin where that is for us to do.  Why it cannot be, in a few words, or nothing."""
+        descriptor: Descriptor | None = None
         try:
             descriptor = await fetch_descriptor(
                 self._dialer, reference, isolation=self._isolation(), wall=self._clock.wall()
@@ -106,6 +113,9 @@ class TrunkKeeper:
                     descriptor.identity, ticket, pack_address(*address), self._clock.monotonic()
                 )
         except RefusedByPolicy:
+            if descriptor is None:
+                # That is for everybody: only who has no time for anybody keeps it back.
+                return "too many ask it at once"
             # It gives no reason; this is the one that somebody can do something about.
             return "refused; does its operator list this reflector?"
         except (BayonneError, OSError) as error:

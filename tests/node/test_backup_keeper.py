@@ -18,6 +18,7 @@ from relay.media_reflector import (
     fetch_descriptor,
     fetch_ticket,
     handouts,
+    server,
 )
 from relay.media_reflector.fetch import leave_backup_key
 from relay.node import backup_keeper as module
@@ -163,6 +164,27 @@ async def test_one_that_does_not_know_us_takes_none_until_it_does(world: World) 
     await until(lambda: one.office.counters["not_a_peer"] >= 2)
     assert world.keeper.ticket(CLOCK.monotonic()) is None
     one.office.accept_peers({world.keys.public_identity})
+    assert one.takes(await world.ticket())
+
+
+async def test_one_that_is_asked_too_much_is_not_taken_for_one_that_does_not_know_us(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, _ = world.others
+    one.office.accept_peers({world.keys.public_identity})
+    monkeypatch.setattr(server, "TICKET_STREAMS", 0)
+    world.keeper.aim(one.reference)
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += "".join(capfd.readouterr())
+        return said.count("no key could be left") >= 2
+
+    await until(told)
+    assert said.count("too many ask it at once") >= 2
+    assert "peers" not in said
+    monkeypatch.setattr(server, "TICKET_STREAMS", 64)
     assert one.takes(await world.ticket())
 
 

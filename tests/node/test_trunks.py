@@ -12,6 +12,7 @@ from relay.media_reflector import (
     ReflectorReference,
     fetch_descriptor,
     fetch_ticket,
+    server,
 )
 from relay.node import trunks as keeper
 from relay.node.reflector_state import ReflectorState
@@ -126,6 +127,28 @@ async def test_who_does_not_list_us_keeps_no_trunk_with_us(
     await until(lambda: "does its operator list this reflector" in "".join(capfd.readouterr()))
     assert not _up(lonely)
     assert lonely.node.trunks.told(CLOCK.monotonic()) == []
+
+
+async def test_who_is_asked_too_much_is_not_said_to_list_nobody(
+    start: Start,
+    tor: FakeTor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(server, "TICKET_STREAMS", 0)
+    runs = await _two(start, tmp_path)
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += "".join(capfd.readouterr())
+        return said.count("too many ask it at once") >= 2
+
+    await until(told)
+    assert "does its operator list" not in said
+    monkeypatch.setattr(server, "TICKET_STREAMS", 64)
+    await until(lambda: all(_up(run) for run in runs))
 
 
 async def test_a_trunk_comes_and_goes_with_the_configuration(
