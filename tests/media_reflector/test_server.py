@@ -148,6 +148,7 @@ async def test_two_lines_talk_over_loopback(node: Node) -> None:
     assert node.reflector.counts()["send_failed"] == 0
 
 
+@pytest.mark.alone
 async def test_a_call_survives_moves_translators_and_rekeying_over_loopback(node: Node) -> None:
     alice, bob = await node.line(), await node.line()
     doings = [(40, "rekey"), (70, "move"), (100, "translator"), (130, "move")]

@@ -106,7 +106,7 @@ async def test_a_reflector_that_died_is_found_again(start: Start, tor: FakeTor, 
     await until(lambda: _up(first) and _up(second))
     second.task.cancel()
     await asyncio.gather(second.task, return_exceptions=True)
-    await until(lambda: not _up(first), 5.0)
+    await until(lambda: not _up(first))
     again = await start(
         state_directory=second.settings.state_directory,
         trunks=[{"reference": second.settings.trunks[0].reference, "slots": 3}],
