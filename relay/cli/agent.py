@@ -91,15 +91,16 @@ def _check_alone(directory: Path) -> None:
 
 def _show_softphone(settings: AgentSettings, as_json: bool) -> None:
     phone = own_softphone(open_place(settings).state, settings.name, SystemEntropy())
+    proxy = f"sip:{settings.sip_listen};lr"
     if as_json:
-        click.echo(
-            json.dumps({"user": phone.user, "password": phone.password, "server": settings.sip_listen})
-        )
+        shown = {"user": phone.user, "password": phone.password, "server": settings.sip_listen}
+        click.echo(json.dumps({**shown, "outbound_proxy": proxy}))
         return
-    click.echo(f"SIP server   {settings.sip_listen} (UDP or TCP)")
-    click.echo(f"user name    {phone.user}")
-    click.echo(f"password     {phone.password}")
-    click.echo("codec        Opus (opus/48000/2), 20 ms; switch other encryption in the phone off")
+    click.echo(f"SIP server       {settings.sip_listen} (UDP or TCP)")
+    click.echo(f"outbound proxy   {proxy} (without it, the phone asks the world for any host that you dial)")
+    click.echo(f"user name        {phone.user}")
+    click.echo(f"password         {phone.password}")
+    click.echo("codec            Opus (opus/48000/2), 20 ms; switch other encryption in the phone off")
     click.echo("then dial a contact's name, for example: bob")
 
 

@@ -32,7 +32,11 @@ _QUIT_LIMIT = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How the softphone is known: registered at `server` ("host:port"), or (empty) reachable directly."""
+    """How the softphone is known: registered at `server` ("host:port"), or (empty) reachable directly.
+
+    A registered one sends all that it has to send to `server`, whatever host is dialled; another asks for that host and
+    goes there.
+    """
 
     user: str
     password: str = ""
@@ -242,8 +246,10 @@ def account_line(account: Account, host: str, port: int) -> str:
     parameters = f"audio_codecs={','.join(account.codecs)};ptime=20;answermode={account.answer}"
     if not account.server:
         return f"<sip:{account.user}@{host}:{port}>;regint=0;{parameters}"
-    uri = f"<sip:{account.user}@{account.server};transport={account.transport}>"
-    return f"{uri};auth_user={account.user};auth_pass={account.password};regint=60;{parameters}"
+    transport = f"transport={account.transport}"
+    uri = f"<sip:{account.user}@{account.server};{transport}>"
+    way = f'outbound="sip:{account.server};{transport}"'
+    return f"{uri};auth_user={account.user};auth_pass={account.password};{way};regint=60;{parameters}"
 
 
 async def _netstring(reader: asyncio.StreamReader) -> bytes:

@@ -252,6 +252,11 @@ class Person:
         """As it is in the book now."""
         return self.book.named(name)
 
+    def found_as(self, name: str, account: str) -> None:
+        """That contact was found at a domain, which calls it so."""
+        with self.book._changing():
+            self.book._replace(self.contact(name), account=account)
+
     def token_for(self, name: str) -> str:
         """What this person gave to that contact, for now."""
         period = current_period(self.world.clock.wall())
@@ -480,10 +485,14 @@ class World:
 
 @contextlib.asynccontextmanager
 async def open_world(
-    directory: Path, *, start_delay: float = 1.0, reflectors: dict[str, list[str]] | None = None
+    directory: Path,
+    *,
+    start_delay: float = 1.0,
+    reflectors: dict[str, list[str]] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[World]:
-    """Both agents up and known to each other; afterwards no task is left."""
-    world = World(directory, start_delay)
+    """Both agents up and known to each other; afterwards no task is left.  `clock` where time is not virtual."""
+    world = World(directory, start_delay, clock=clock or LoopClock())
     loop = asyncio.get_running_loop()
     accepted = reflectors or {}
     patch = pytest.MonkeyPatch()

@@ -2,25 +2,16 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from relay.agent.dialled import NO_SUCH_ACCOUNT, is_foreign
 from relay.core import SystemEntropy
 from relay.identity import Identity
 from relay.sip.uri import SipUri
-from tests.agent.people import Person, open_world
+from tests.agent.people import open_world
 from tests.agent.virtual_time import in_virtual_time
 
 ACCOUNT = "al.ice@example.org"
-
-
-def call_bob_by(person: Person, account: str) -> None:
-    """A contact called bob that was found at a domain."""
-    contacts = person.book._book.contacts
-    bob = person.contact("bob")
-    contacts[contacts.index(bob)] = msgspec.structs.replace(bob, account=account)
-
 
 HERE = ["127.0.0.1", "127.0.0.1:5060", "127.8.9.10", "[::1]", "localhost", "LOCALHOST.", "www.bayonne.alt"]
 
@@ -56,7 +47,7 @@ def test_a_foreign_host_never_rings_who_is_called_so_here(tmp_path: Path, host: 
     @in_virtual_time
     async def scenario() -> None:
         async with open_world(tmp_path) as world:
-            call_bob_by(world.alice, account)
+            world.alice.found_as("bob", account)
             before = list(world.alice.sent)
             call = world.alice.dial("bob", host=host)
             assert call.said == [("refuse", 404)]
@@ -78,7 +69,7 @@ def test_an_account_rings_the_contact_that_was_found_there_whatever_its_name(
     @in_virtual_time
     async def scenario() -> None:
         async with open_world(tmp_path) as world:
-            call_bob_by(world.alice, ACCOUNT)
+            world.alice.found_as("bob", ACCOUNT)
             call = world.alice.dial(user, host=host)
             assert (await world.alice.wait("ring-sent")).fields["contact"] == "bob"
             assert call.said == [("progress", 180)]

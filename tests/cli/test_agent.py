@@ -71,10 +71,12 @@ def test_the_softphones_credentials_stay_the_same(config: Path) -> None:
     runner = CliRunner()
     prose = runner.invoke(command, ["--config", str(config), "--softphone"]).output
     shown = json.loads(runner.invoke(command, ["--config", str(config), "--softphone", "--json"]).output)
-    assert shown.keys() == {"user", "password", "server"}
+    assert shown.keys() == {"user", "password", "server", "outbound_proxy"}
     assert shown["user"] == "me"
     assert shown["password"] in prose
     assert shown["server"] in prose
+    assert shown["outbound_proxy"] == f"sip:{shown['server']};lr"
+    assert shown["outbound_proxy"] in prose
 
 
 def test_an_unknown_key_is_one_sentence_and_exit_1(config: Path, tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ echocancellation=0
 capture=0
 display=0
 [proxy_0]
-reg_proxy=<sip:{server};transport=tcp>
+reg_proxy=<sip:{server};transport={transport}>
 reg_identity=sip:{user}@{server}
-reg_expires=60
+{route}reg_expires=60
 reg_sendregister=1
 publish=0
 [auth_info_0]
@@ -67,7 +67,8 @@ enabled=0
 class LinphoneAccount:
     """How it registers, at `server` ("host:port"), and from which ports it talks.
 
-    Without `opus` it has G.711 alone; with `mandatory` it has no call in the clear.
+    Without `opus` it has G.711 alone; with `mandatory` it has no call in the clear.  Not `routed`, as it comes, it goes
+    by itself to whatever host is dialled.
     """
 
     user: str
@@ -78,6 +79,8 @@ class LinphoneAccount:
     encryption: str = "zrtp"
     mandatory: bool = False
     opus: bool = True
+    routed: bool = True
+    transport: str = "tcp"
 
 
 def hears(ear: Sound, microphone: Path) -> float:
@@ -115,6 +118,12 @@ class Linphone:
                 rtp_port=account.rtp_port,
                 encryption=account.encryption,
                 mandatory=account.mandatory,
+                transport=account.transport,
+                route=(
+                    f"reg_route=<sip:{account.server};transport={account.transport};lr>\n"
+                    if account.routed
+                    else ""
+                ),
             )
             + ("" if account.opus else _WITHOUT_OPUS)
         )
@@ -165,8 +174,9 @@ class Linphone:
             await asyncio.sleep(0.05)
         return str(shown[count - 1])
 
-    def dial(self, user: str) -> None:
-        self.command(f"call sip:{user}@{self.account.server};transport=tcp")
+    def dial(self, whom: str) -> None:
+        """Call a name at the agent, or a URI."""
+        self.command(f"call {whom}")
 
     def hang_up(self) -> None:
         self.command("terminate")

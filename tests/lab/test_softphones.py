@@ -66,7 +66,10 @@ async def test_a_softphone_that_cannot_start_says_so(tmp_path: Path) -> None:
 def test_account_lines() -> None:
     line = account_line(Account("alice", "secret", "127.0.0.1:5060", "tcp", "auto"), "127.0.0.1", 1)
     assert line.startswith(
-        "<sip:alice@127.0.0.1:5060;transport=tcp>;auth_user=alice;auth_pass=secret;regint=60;"
+        "<sip:alice@127.0.0.1:5060;transport=tcp>;auth_user=alice;auth_pass=secret;"
+        'outbound="sip:127.0.0.1:5060;transport=tcp";regint=60;'
     )
     assert line.endswith("answermode=auto")
-    assert account_line(Account("bob"), "127.0.0.1", 5070).startswith("<sip:bob@127.0.0.1:5070>;regint=0;")
+    direct = account_line(Account("bob"), "127.0.0.1", 5070)
+    assert direct.startswith("<sip:bob@127.0.0.1:5070>;regint=0;")
+    assert "outbound" not in direct

@@ -116,8 +116,8 @@ async def _keep_running(world: World, console: Console) -> None:
     for name in PEOPLE:
         account = world.accounts[name]
         console.print(
-            f"  {name}: SIP server {account.server} (UDP or TCP), user {account.user}, "
-            f"password {account.password}",
+            f"  {name}: SIP server {account.server} (UDP or TCP), outbound proxy sip:{account.server};lr, "
+            f"user {account.user}, password {account.password}",
             highlight=False,
             soft_wrap=True,
         )

@@ -33,6 +33,15 @@ def test_an_invite_is_challenged_then_told_with_what_was_dialled() -> None:
     assert event.offer == OFFER
 
 
+@pytest.mark.parametrize("route", ["<sip:127.0.0.1:5060;lr>", "<sip:127.0.0.1:5060>, <sip:proxy.example;lr>"])
+def test_the_way_an_invite_came_says_nothing_of_whom_it_is_for(route: str) -> None:
+    """Phones name their outbound proxy in Route (RFC 3261 section 8.1.2); here is where every way ends."""
+    bench = Bench()
+    bench.phone().invite(uri="sip:alice@example.org", Route=route)
+    event = bench.event(IncomingInvite)
+    assert (event.dialled.user, event.dialled.host) == ("alice", "example.org")
+
+
 def test_any_reason_phrase_reaches_the_phone() -> None:
     bench = Bench()
     phone = bench.phone()
