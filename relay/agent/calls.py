@@ -10,7 +10,7 @@ from relay.agent.call_runner import CallRunner
 from relay.agent.contact_file import Contact, Whereabouts
 from relay.agent.contacts import ContactBook
 from relay.agent.delivery import Target
-from relay.agent.dialled import NO_SUCH_ACCOUNT, find_dialled, is_foreign
+from relay.agent.dialled import NONE_OF_YOURS, find_dialled, is_petname
 from relay.agent.meeting import NOTHING_IN_COMMON
 from relay.agent.missed_calls import MissedCalls
 from relay.agent.permissions import may_ring
@@ -113,10 +113,11 @@ class Calls:
 
     def _dial(self, phone: PhoneCall, dialled: SipUri, offer: SessionDescription) -> None:
         now = self._now()
-        contact = find_dialled(self._book, dialled, self._around.identity.public_key)
+        own_key = self._around.identity.public_key
+        contact = find_dialled(self._book, dialled, own_key)
         if contact is None:
-            if is_foreign(dialled):
-                self._around.report("failed", status=NOT_FOUND, reason=NO_SUCH_ACCOUNT)
+            if not is_petname(dialled, own_key):
+                self._around.report("failed", status=NOT_FOUND, reason=NONE_OF_YOURS)
             phone.refuse(NOT_FOUND, "Not a contact", now=now)
             return
         if why := self._usable():

@@ -2,7 +2,8 @@
 
 A name alone is a petname, and so is one at the agent itself, where phones dial everything.  Behind any other host
 stands what that host says of its own names: only a contact that was found there has such an account, whatever it is
-called here.  Nothing is asked of the network: a call must not tell a domain whom somebody rings.
+called here; and an address that is mistyped is nobody's.  Nothing is asked of the network: a call must not tell a
+domain whom somebody rings.
 """
 
 from relay.agent.contact_file import Contact
@@ -10,23 +11,23 @@ from relay.agent.domains import Account
 from relay.agent.kept_book import KeptBook
 from relay.agent.phone import is_loopback
 from relay.core import MisuseError, PeerError
-from relay.identity import ADDRESS_SIZE, parse_address
+from relay.identity import parse_address
 from relay.sip.uri import SipUri
 
-NO_SUCH_ACCOUNT = (
-    "none of your contacts has the account that was dialled; add it with 'bayonne contact add NAME ACCOUNT', or dial "
-    "the name of a contact alone"
+NONE_OF_YOURS = (
+    "none of your contacts has the account or the address that was dialled; add an account with 'bayonne contact add "
+    "NAME ACCOUNT', or dial the name of a contact alone"
 )
-"""What the owner reads where nobody was found behind a foreign host."""
+"""What the owner reads where nobody was found behind a host."""
 
 _OURS = "bayonne.alt"
 
 
-def is_foreign(dialled: SipUri) -> bool:
-    """Whether the host is neither the agent's nor a name of ours: what stands before it is no petname."""
+def is_petname(dialled: SipUri, own_key: bytes) -> bool:
+    """Whether a name stands alone, or before a host that is the agent's, by number or by name: this machine,
+    bayonne.alt, or the address of `own_key`, where its owner's phone may be registered."""
     host = _host(dialled)
-    ours = host == _OURS or host.endswith(f".{_OURS}")
-    return not (ours or is_loopback(host.strip("[]")) or host == "localhost")
+    return is_loopback(host.strip("[]")) or host in ("localhost", _OURS) or _key(host) == own_key
 
 
 def find_dialled(book: KeptBook, dialled: SipUri, own_key: bytes) -> Contact | None:
@@ -35,17 +36,23 @@ def find_dialled(book: KeptBook, dialled: SipUri, own_key: bytes) -> Contact | N
         user = dialled.user_text  # names need not be ASCII
     except PeerError:
         return None
-    if is_foreign(dialled):
-        return _of_account(book, user, _host(dialled))
-    label = _host(dialled).removesuffix(f".{_OURS}")
-    if len(label) != ADDRESS_SIZE:
+    host = _host(dialled)
+    if is_petname(dialled, own_key):
         return book.find(user)
+    if not host.endswith(f".{_OURS}"):
+        return _of_account(book, user, host)
+    # An address says who is meant, better than any name before it.
+    key = _key(host)
+    return None if key is None else next((one for one in book if one.public_key == key), None)
+
+
+def _key(host: str) -> bytes | None:
+    """The identity key whose address is the host; None where it is no address."""
+    label, dot, rest = host.partition(".")
     try:
-        key = parse_address(label)
+        return parse_address(label) if dot and rest == _OURS else None
     except PeerError:
         return None
-    # An address says who is meant, better than any name before it; our own is where our phone is registered.
-    return book.find(user) if key == own_key else next((one for one in book if one.public_key == key), None)
 
 
 def _of_account(book: KeptBook, user: str, host: str) -> Contact | None:

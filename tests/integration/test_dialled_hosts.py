@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 import pytest
 
-from relay.agent.dialled import NO_SUCH_ACCOUNT
+from relay.agent.dialled import NONE_OF_YOURS
 from relay.agent.phone import PhoneEvent, PhoneServer, PhoneSettings, Registered
 from relay.core import SystemClock, SystemEntropy
 from relay.lab.audio import Sound, write_wav
@@ -207,7 +207,7 @@ async def test_whatever_host_is_dialled_the_agent_alone_is_told(bench: Bench, ki
         await phone.call("sip:bob@nowhere.example")
         await phone.failed()
         (told,) = bench.alice.events("failed")
-        assert told.fields == {"status": 404, "reason": NO_SUCH_ACCOUNT}
+        assert told.fields == {"status": 404, "reason": NONE_OF_YOURS}
         assert not phone.resolved()
     assert not bench.sink.heard.is_set()
 
