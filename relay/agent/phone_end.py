@@ -15,9 +15,9 @@ from relay.core import Clock, Counters, PeerError
 from relay.rtp import Datagram, Kind
 from relay.rtp.packet import header_size
 from relay.sip.line_voice import LineVoice
-from relay.zrtp import AlarmKind, HelloHashes, MessageType, looks_like_zrtp, passing
+from relay.zrtp import AlarmKind, HelloHashes, MessageType, is_newer_hello, looks_like_zrtp, passing
 
-COUNTED = ("malformed", "too early", "other payload type", "not zrtp", "not announced")
+COUNTED = ("malformed", "too early", "other payload type", "not zrtp", "newer version", "not announced")
 HELLO_EVERY = 0.2
 """Seconds between repetitions of the phone's Hello in its place: phones give up after four seconds, which is before
 many a line opens (RFC 6189 section 6)."""
@@ -131,6 +131,10 @@ class PhoneEnd:
         if kind is not MessageType.HELLO:
             # Whatever else it says, it heard ours.
             self._hello = None
+        elif is_newer_hello(message):
+            # The other end comes down to ours once it heard our phone's.
+            self.counters.count("newer version")
+            return
         elif not self._announced.fit(message):
             # All that comes after a Hello hangs by its hash images (RFC 6189 section 9): this one check is enough.
             self.counters.count("not announced")

@@ -8,7 +8,7 @@ from relay.zrtp.effects import Alarm, AlarmKind, Effect, Failed, Listening, Secu
 from relay.zrtp.ends import Session
 from relay.zrtp.errors import ErrorCode, ZrtpError
 from relay.zrtp.exchange import Exchange, Phase
-from relay.zrtp.hello import HelloHashes
+from relay.zrtp.hello import HelloHashes, is_newer_hello
 from relay.zrtp.key_schedule import SrtpMaster
 from relay.zrtp.messages import MessageType, passing
 from relay.zrtp.packet import looks_like_zrtp
@@ -52,6 +52,7 @@ __all__ = [
     "Suite",
     "ZidCache",
     "ZrtpError",
+    "is_newer_hello",
     "looks_like_zrtp",
     "passing",
 ]

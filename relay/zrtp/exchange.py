@@ -19,7 +19,7 @@ from relay.zrtp.effects import AlarmKind, Effect, Failed
 from relay.zrtp.ends import OwnEnd, Session
 from relay.zrtp.errors import ErrorCode, ZrtpError
 from relay.zrtp.hash_chain import HashChain
-from relay.zrtp.hello import Hello, build_hello, hello_hash
+from relay.zrtp.hello import Hello, build_hello, hello_hash, is_newer_hello
 from relay.zrtp.messages import MessageType
 from relay.zrtp.outbox import Outbox
 from relay.zrtp.packet import PacketDrop, open_packet
@@ -34,6 +34,7 @@ COUNTS = (
     "malformed",
     "wrong_source",
     "other_hello",
+    "newer_hello",
     "unauthentic",
     "error_when_secure",
 )
@@ -250,15 +251,17 @@ class Exchange:
             else:
                 self._counters.count("other_hello")
             return
+        if is_newer_hello(message):
+            self._counters.count("newer_hello")
+            # Whatever is in it, it was heard (section 5.3).
+            self._outbox.answer(messages.HELLO_ACK)
+            return
         hello = Hello.read(message)
         if not self._discovery.announced(hello):
             self._counters.count("other_hello")
             self._outbox.alarm(AlarmKind.HELLO_HASH_MISMATCH)
             return
-        # Whatever is in it, it was heard (section 5.3).
         self._outbox.answer(messages.HELLO_ACK)
-        if not hello.same_version and not hello.older:
-            return
         for kind in self._discovery.meet(hello, ssrc):
             self._outbox.alarm(kind)
         self._hello_again.extend(self._outbox.now + self._own.settings.known_peer)

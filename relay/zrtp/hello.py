@@ -71,14 +71,19 @@ class Hello:
         )
 
     @property
-    def same_version(self) -> bool:
-        """Whether it speaks the one version that we do."""
-        return self.version[:_SIGNIFICANT] == VERSION[:_SIGNIFICANT]
-
-    @property
     def older(self) -> bool:
-        """A version that is lower than ours, which calls for an Error; a higher one is ignored (section 4.1.1)."""
+        """A version that is lower than ours, which calls for an Error (section 4.1.1)."""
         return self.version[:_SIGNIFICANT] < VERSION[:_SIGNIFICANT]
+
+
+def is_newer_hello(message: bytes) -> bool:
+    """Whether a Hello is of a higher version than ours, to be ignored (section 4.1.1), whatever is in it.
+
+    Who speaks several versions says the highest first, and ours once it has heard our Hello.  A hash that was signalled
+    for our version says nothing about a higher one.
+    """
+    version = message[_VERSION_AT:_CLIENT_AT]
+    return version[:_SIGNIFICANT] > VERSION[:_SIGNIFICANT]
 
 
 def _offer(lists: Sequence[Sequence[bytes]]) -> Offer:

@@ -20,6 +20,8 @@ _WRITER = PacketWriter(7, SeededEntropy("writer"))
 _HELLO = build(MessageType.HELLO, b"1.10" + bytes(104))
 HELLO = _WRITER.wrap(_HELLO)
 OTHER_HELLO = _WRITER.wrap(build(MessageType.HELLO, b"1.10" + bytes(103) + b"?"))
+NEWER_HELLO = _WRITER.wrap(build(MessageType.HELLO, b"1.20" + bytes(104)))
+OLDER_HELLO = _WRITER.wrap(build(MessageType.HELLO, b"1.00" + bytes(104)))
 ANNOUNCED = (hello_hash(_HELLO),)
 ACK = _WRITER.wrap(HELLO_ACK)
 CONFIRM_2 = _WRITER.wrap(build(MessageType.CONFIRM_2, bytes(64)))
@@ -184,6 +186,29 @@ async def test_another_hello_than_the_announced_one_reaches_no_phone_and_ends_it
     bench.end.begin(())
     bench.cells(HELLO)
     assert not bench.to_phone, "nor one that nothing announced"
+
+
+@in_virtual_time
+async def test_a_phone_that_speaks_a_newer_version_too_says_that_one_first() -> None:
+    """No hash of ours is for it: it reaches no phone, and ends nothing."""
+    bench = Bench()
+    bench.end.begin(ANNOUNCED)
+    bench.cells(NEWER_HELLO)
+    assert not bench.to_phone
+    assert not bench.told
+    assert bench.end.counters["newer version"] == 1
+    bench.cells(HELLO)
+    assert bench.to_phone == [HELLO]
+    bench.end.close()
+
+
+@in_virtual_time
+async def test_nobody_who_announced_ours_says_an_older_version() -> None:
+    bench = Bench()
+    bench.end.begin(ANNOUNCED)
+    bench.cells(OLDER_HELLO)
+    assert not bench.to_phone
+    assert bench.told == [AlarmKind.HELLO_HASH_MISMATCH.value]
 
 
 @in_virtual_time

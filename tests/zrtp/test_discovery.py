@@ -65,6 +65,25 @@ def test_a_hello_that_was_not_signalled_is_not_taken_and_the_right_one_still_is(
     assert not pair.alice.is_secured
 
 
+def test_a_hello_of_a_newer_version_comes_before_the_one_that_was_signalled_for_ours() -> None:
+    """Who speaks several says the highest first, whose hash is none of ours, and ours when it hears our Hello."""
+
+    def newer(name: str, datagram: bytes) -> list[bytes]:
+        if name == "bob" and kind_of(datagram) == "Hello":
+            message = build_hello(BOB, EVERYTHING, HashChain(SeededEntropy("newer"))).replace(
+                b"1.10", b"1.20", 1
+            )
+            return [rewrapped(datagram, message), datagram]
+        return [datagram]
+
+    alice, bob = World("newer").exchanges()
+    told(alice, bob)
+    pair = Pair(alice, bob, meddler=newer).run()
+    agree(pair)
+    assert not pair.alice.alarms
+    assert pair.alice.exchange.counters["newer_hello"] >= 1
+
+
 def test_hashes_for_other_versions_say_nothing_about_ours() -> None:
     alice, bob = World().exchanges()
     alice.expect(Expectation(hello_hashes=("2.00 " + "0" * 64,)))

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from relay.core import PeerError, SeededEntropy
 from relay.zrtp.errors import ErrorCode, ZrtpError
 from relay.zrtp.hash_chain import HashChain, PeerChain
-from relay.zrtp.hello import CLIENT, Hello, HelloHashes, build_hello, hello_hash, read_hello_hash
+from relay.zrtp.hello import (
+    CLIENT,
+    Hello,
+    HelloHashes,
+    build_hello,
+    hello_hash,
+    is_newer_hello,
+    read_hello_hash,
+)
 from relay.zrtp.messages import MessageType, build, read
 from relay.zrtp.settings import EVERYTHING, Settings
 from relay.zrtp.suites import AuthTagType, CipherType, HashType, KeyAgreementType, Offer, SasType
@@ -42,7 +50,7 @@ def test_what_is_built_is_read(offer: Offer, passive: bool, mitm: bool) -> None:
     assert (hello.zid, hello.h3, hello.client, hello.version) == (ALICE, chain[3], CLIENT, b"1.10")
     assert (hello.passive, hello.mitm, hello.signatures) == (passive, mitm, False)
     assert hello.offer == offer.completed()
-    assert hello.same_version
+    assert not hello.older
     peer_chain = PeerChain(hello.h3)
     peer_chain.take(2, chain[2])
     peer_chain.check(message, 2)
@@ -88,11 +96,12 @@ def test_versions_are_compared_by_three_characters() -> None:
     def at(version: bytes) -> Hello:
         return Hello.read(other_hello(b"", 0, version))
 
-    assert all(at(version).same_version for version in (b"1.10", b"1.1 ", b"1.1a"))
-    assert not at(b"1.20").same_version
-    assert not at(b"1.20").older
+    assert not any(at(version).older for version in (b"1.10", b"1.1 ", b"1.1a", b"1.20"))
     assert at(b"1.00").older
     assert at(b"0.90").older
+    assert all(is_newer_hello(at(version).message) for version in (b"1.20", b"2.00"))
+    assert not any(is_newer_hello(at(version).message) for version in (b"1.10", b"1.1 ", b"1.1a", b"1.00"))
+    assert not is_newer_hello(build(MessageType.HELLO))
 
 
 @given(st.binary(max_size=200))
