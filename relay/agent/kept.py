@@ -23,6 +23,9 @@ from relay.core import (
     replace_private,
 )
 
+PREKEY_FILES = tuple(f"prekey.{age}" for age in range(4))
+"""Prekeys, newest first.  They are deleted after some days; no copy of them is to be made, which would outlive them."""
+
 NAMES = frozenset(
     {
         "contacts.json",
@@ -36,7 +39,7 @@ NAMES = frozenset(
         "replays",
         "softphone.json",
         "zids",
-        *(f"prekey.{age}" for age in range(4)),
+        *PREKEY_FILES,
     }
 )
 """All that an agent keeps.  In the clear nothing else is, so that whoever moves it into a vault, or destroys it, leaves

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from relay.agent.kept import Damaged, Kept, NotKept
+from relay.agent.kept import PREKEY_FILES, Damaged, Kept, NotKept
 from relay.core import Entropy, PeerError, get_logger
 from relay.forward_publish import Prekey
 
@@ -10,9 +10,6 @@ PREKEY_LIFE = 86400.0
 """Seconds for which a prekey is published."""
 PREKEY_KEPT = 4 * 86400.0
 """Seconds after which it is deleted: then nobody, with whatever keys, opens a ring that was sealed to it."""
-
-PREKEY_FILES = tuple(f"prekey.{age}" for age in range(4))
-"""Their names, newest first.  No copy of them is to be made: it would outlive them."""
 
 _log = get_logger("prekeys")
 
@@ -44,7 +41,9 @@ class PrekeyRing:
             self._save(now)
 
     def _read(self, name: str) -> Prekey | None:
-        """One that is damaged is destroyed, not put aside: what can be mended of it would outlive its four days."""
+        """One that is damaged is destroyed, not put aside: what can be mended of it would outlive its four days.
+
+        So is one that is damaged while this runs, when the next day's keys are written."""
         try:
             content = self._state.read(name)
             return None if content is None else Prekey.from_bytes(content)

@@ -1,4 +1,7 @@
-"""What is damaged, put aside before something whole takes its place: its owner may want to look at it, or mend it."""
+"""What is damaged, put aside before something whole takes its place: its owner may want to look at it, or mend it.
+
+Prekeys are not put aside: they have their days, and are destroyed (`relay.agent.sealed_files`).
+"""
 
 from pathlib import Path
 

@@ -3,7 +3,7 @@
 What stands on the disk is ciphertext at every moment, in files that are being written too.  A list of the parts
 (`relay.agent.part_list`), itself a part and there twice, tells a part that is gone from one that never was, and an old
 one from the last.  What is damaged is named, and never overwritten: it is put aside, and told, when something takes its
-place (`relay.agent.put_aside`).
+place (`relay.agent.put_aside`).  A prekey alone is destroyed then: mended, it would open rings long after its days.
 
 Whoever is killed at whatever moment leaves what was there before or what was to be: a part is put in its place and then
 listed; one to be removed is struck from the list first.  What was put in its place and not listed is counted by whoever
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from relay.agent.kept import (
     NAMES,
+    PREKEY_FILES,
     Damaged,
     NotKept,
     file_lock,
@@ -26,8 +27,9 @@ from relay.agent.kept import (
     replace_file,
     stamp_of,
 )
+from relay.agent.overwriting import destroy_file
 from relay.agent.part_list import MARK_SIZE, Fault, PartList
-from relay.agent.put_aside import put_aside
+from relay.agent.put_aside import put_aside, put_aside_of
 from relay.core import Entropy, PeerError
 from relay.identity.vault import Vault
 
@@ -104,11 +106,10 @@ class SealedFiles:
             mark = self._mark(name, standing)
             sealed = self.vault.seal(name, mark + content, self._entropy)
             with prepared_file(path, sealed) as put, self._changing_list() as change:
+                self._destroy_asides(name)
                 if not may_go:
-                    aside = put_aside(path)
-                    self.tell(
-                        f"what was damaged of the part '{name}' of the vault is put aside as {aside.name}"
-                    )
+                    what = f"what was damaged of the part '{name}' of the vault"
+                    self.tell(f"{what} {self._make_room(name)}")
                 change(lambda listed: listed.counted(name, standing))
                 put()
                 change(lambda listed: listed.written(name, mark))
@@ -117,6 +118,19 @@ class SealedFiles:
         with self._changing_list() as change:
             change(lambda listed: self._removed(listed, name))
             remove_file(self._path(name))
+            self._destroy_asides(name)
+
+    def _make_room(self, name: str) -> str:
+        """For what takes the place of something damaged; what becomes of that."""
+        if name in PREKEY_FILES:
+            destroy_file(self._path(name))
+            return "is destroyed"
+        return f"is put aside as {put_aside(self._path(name)).name}"
+
+    def _destroy_asides(self, name: str) -> None:
+        """Of a prekey: what an earlier version put aside."""
+        for aside in put_aside_of(self._path(name)) if name in PREKEY_FILES else ():
+            destroy_file(aside)
 
     def _removed(self, listed: PartList, name: str) -> PartList:
         """The list before the file of `name` goes."""
@@ -158,7 +172,8 @@ class SealedFiles:
             self._put_list(name, listed)
 
     def tidy(self) -> None:
-        """Remove what was struck from the list by somebody who was killed then; make a damaged copy of the list anew.
+        """Remove what was struck from the list by somebody who was killed then, and prekeys that were put aside; make a
+        damaged copy of the list anew.
 
         Raises `NotKept`."""
         with suppress(Damaged), self._changing_list() as change:
@@ -171,6 +186,8 @@ class SealedFiles:
                 if listed.fault(name, self._mark_of(name)) is not Fault.AHEAD:
                     change(partial(self._removed, name=name))
                     remove_file(self._path(name))
+        for name in PREKEY_FILES:
+            self._destroy_asides(name)
 
     def _path(self, name: str) -> Path:
         return self.path / self.vault.file_name(name)

@@ -6,10 +6,9 @@ from pathlib import Path
 import msgspec
 
 from relay.agent.credentials import IDENTITY_FILE
-from relay.agent.kept import NAMES, Damaged, read_file
+from relay.agent.kept import NAMES, PREKEY_FILES, Damaged, read_file
 from relay.agent.listings import DATABASE
 from relay.agent.overwriting import destroy_file
-from relay.agent.prekeys import PREKEY_FILES
 from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_destroying import LEFT_BY_EARLIER, plain_files
 from relay.agent.vault_directory import VaultDirectory

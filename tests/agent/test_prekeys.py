@@ -1,14 +1,17 @@
 """Prekeys: a new one every day, the old ones for a while, then gone."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from relay.agent.kept import PlainFiles
 from relay.agent.prekeys import PREKEY_KEPT, PREKEY_LIFE, PrekeyRing
+from relay.agent.put_aside import put_aside, put_aside_of
 from relay.core import SystemEntropy
 from relay.forward_publish import CLOCK_SKEW, current_period, latest_expiry
 from tests.agent.full_disk import FullDisk
+from tests.agent.vaults import PASSPHRASE, directory_of, flip, new_vault
 
 NOW = 1_800_000_000.0
 
@@ -126,3 +129,46 @@ def test_on_a_full_disk_new_keys_serve_and_old_ones_go_all_the_same(tmp_path: Pa
     disk.full = False
     keys.expire(later)
     assert ring(disk).usable(later)[0].public == new.public
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_one_that_is_damaged_while_the_agent_runs_does_not_outlive_its_days_either(
+    tmp_path: Path, restart: bool
+) -> None:
+    told: list[str] = []
+    kept = new_vault(tmp_path)
+    kept.tell = told.append
+    keys = PrekeyRing(kept, SystemEntropy())
+    keys.current(NOW)
+    damaged = kept.path / kept.vault.file_name("prekey.0")
+    flip(damaged)
+    if restart:
+        kept = directory_of(tmp_path).unlock(PASSPHRASE)
+        keys = PrekeyRing(kept, SystemEntropy())
+        assert not damaged.exists()
+    with contextlib.nullcontext() if restart else damaged.open("rb") as block:
+        keys.current(NOW + PREKEY_LIFE)
+        assert block is None or set(block.read()) == {0}, "overwritten before it was gone"
+    assert put_aside_of(kept.path) == []
+    assert kept.damaged() == ()
+    assert [sentence for sentence in told if "damaged" in sentence] == (
+        [] if restart else ["what was damaged of the part 'prekey.0' of the vault is destroyed"]
+    )
+
+
+@pytest.mark.parametrize("when", ["unlocked", "written", "removed"])
+def test_what_an_earlier_version_put_aside_of_a_prekey_is_destroyed(tmp_path: Path, when: str) -> None:
+    kept = new_vault(tmp_path)
+    kept.write("prekey.2", b"old")
+    kept.write("guards.json", b"guards")
+    for name in ("prekey.2", "guards.json"):
+        put_aside(kept.path / kept.vault.file_name(name))
+    match when:
+        case "unlocked":
+            directory_of(tmp_path).unlock(PASSPHRASE)
+        case "written":
+            kept.write("prekey.2", b"new")
+        case _:
+            kept.remove("prekey.2")
+    (left,) = put_aside_of(kept.path)
+    assert left.name.startswith(kept.vault.file_name("guards.json")), "its owner may want to mend it"
