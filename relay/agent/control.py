@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from relay.agent.state import claimant
 from relay.core import (
     BayonneError,
     ConfigurationError,
@@ -176,15 +178,35 @@ async def ask(
 
 
 def agent_process(directory: Path) -> int | None:
-    """The number of the process of the agent that runs on the state in `directory`; None where none does."""
+    """The number of the process of the agent that runs on the state in `directory`; None where none does.
+
+    Waits for nobody: one that is stopped answers no more, and whoever asks may be about to kill it.  Raises
+    `TransportUnavailable` where one runs whose number nobody tells, `RefusedByPolicy` where what answers is neither
+    ours nor the directory's owner's.
+    """
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             with _short(directory) as path:
+                # A link would lead to who knows whose.
+                if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                    return claimant(directory)
                 probe.connect(path)
+        except BlockingIOError:
+            # More wait to be answered than the kernel lets.
+            found = claimant(directory)
+            if found is None:
+                raise TransportUnavailable("an agent that answers nobody runs there; end it") from None
+            return found
         except OSError:
-            return None
-        found = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(found)[0])
+            return claimant(directory)
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process, user, _ = _CREDENTIALS.unpack(credentials)
+    if user not in (os.geteuid(), directory.stat().st_uid):
+        raise RefusedByPolicy("what answers there in an agent's place is another user's, and goes on")
+    if not process:
+        raise TransportUnavailable("the agent that runs there is in another container; end it there")
+    return int(process)
 
 
 async def _outcome(reader: asyncio.StreamReader, stage: Stage) -> dict[str, str]:

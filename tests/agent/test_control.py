@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.agent import control
-from relay.agent.control import SOCKET, ControlServer, Handler, Request, Stage, ask, read_request
+from relay.agent.control import (
+    SOCKET,
+    ControlServer,
+    Handler,
+    Request,
+    Stage,
+    agent_process,
+    ask,
+    read_request,
+)
+from relay.agent.state import StateDirectory
 from relay.core import (
     BayonneError,
     ConfigurationError,
@@ -216,3 +226,63 @@ async def test_only_so_many_at_once(directory: Path, monkeypatch: pytest.MonkeyP
 def test_a_line_is_a_request_or_the_asker_s_fault(line: bytes) -> None:
     with contextlib.suppress(PeerError):
         assert isinstance(read_request(line), Request)
+
+
+# -- who runs there ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The door of an agent that takes nobody in, with as many before it as the kernel lets wait."""
+    monkeypatch.chdir(directory)
+    with contextlib.ExitStack() as open_:
+        door = open_.enter_context(socket.socket(socket.AF_UNIX))
+        door.bind(SOCKET)
+        door.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = open_.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(SOCKET)
+        yield
+
+
+@pytest.mark.usefixtures("stopped")
+def test_an_agent_that_answers_nobody_is_found_all_the_same_and_at_once(directory: Path) -> None:
+    state = StateDirectory(directory)
+    state.claim()
+    assert agent_process(directory) == os.getpid()
+    state.release()
+    with pytest.raises(TransportUnavailable, match="answers nobody"):
+        agent_process(directory)
+
+
+def test_an_agent_whose_socket_was_removed_is_found_by_its_claim(directory: Path) -> None:
+    state = StateDirectory(directory)
+    state.claim()
+    assert agent_process(directory) == os.getpid()
+    state.release()
+    assert agent_process(directory) is None
+
+
+def test_nobody_is_taken_for_an_agent_by_a_link_or_as_another_user(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks may be root, and about to kill it."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / SOCKET).symlink_to(directory / SOCKET)
+    monkeypatch.chdir(directory)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(SOCKET)
+        door.listen()
+        assert agent_process(directory) == os.getpid()
+        assert agent_process(other) is None
+        found = list(directory.stat())
+        found[4] += 1
+        monkeypatch.setattr(Path, "stat", lambda path: os.stat_result(found))
+        assert agent_process(directory) == os.getpid(), "it is ours"
+        monkeypatch.setattr(control.os, "geteuid", lambda: found[4])
+        found[4] += 1
+        with pytest.raises(RefusedByPolicy, match="another user's"):
+            agent_process(directory)
