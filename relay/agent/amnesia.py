@@ -25,16 +25,18 @@ _USERS = Path("/run/user")
 _EVERYBODYS = Path("/dev/shm")
 
 
-def amnesic_places(state_directory: Path) -> tuple[Path, ...]:
-    """All places in memory that may stand for a state directory; an agent is in one of them, or in none.
+def amnesic_places(state_directory: Path, user: int | None = None) -> tuple[Path, ...]:
+    """All places in memory that may stand for a state directory of a user, by number, or of ours; an agent is in one of
+    them, or in none.
 
     The user's alone first, else everybody's.  No variable has a say: whoever wipes from another session, from cron or
     after su(1) has to find what was started here.
     """
     # Its name must say neither whose it is nor where it would be.
     told = b"bayonne amnesic" + os.fsencode(state_directory.absolute())
-    name = f"bayonne-{os.geteuid()}-{hashlib.sha256(told).hexdigest()[:16]}"
-    return tuple(place / name for place in (_USERS / str(os.geteuid()), _EVERYBODYS))
+    user = os.geteuid() if user is None else user
+    name = f"bayonne-{user}-{hashlib.sha256(told).hexdigest()[:16]}"
+    return tuple(place / name for place in (_USERS / str(user), _EVERYBODYS))
 
 
 def amnesic_directory(state_directory: Path) -> Path:
@@ -83,13 +85,15 @@ def is_in_memory(place: Path, mounts: str | None = None) -> bool:
     return kind in _IN_MEMORY
 
 
-def is_ours(directory: Path) -> bool:
-    """Whether nobody else can have made what stands there: whoever did would answer in our agent's place."""
+def is_ours(directory: Path, user: int | None = None) -> bool:
+    """Whether nobody but `user`, or we, can have made what stands there: whoever did would answer in the agent's
+    place."""
     try:
         found = directory.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    user = os.geteuid() if user is None else user
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
 
 
 def _check_owner(directory: Path) -> None:

@@ -45,6 +45,9 @@ NAMES = frozenset(
 """All that an agent keeps.  In the clear nothing else is, so that whoever moves it into a vault, or destroys it, leaves
 nothing behind."""
 
+LOCKS = frozenset({"agent", "contacts", "domains", "identity", "softphone", "zids"})
+"""The names of the locks that whoever keeps it in the clear leaves beside it, as empty files `.NAME.lock`."""
+
 
 class NotKept(TransportUnavailable):
     """It could not be written, most likely because the disk is full.  What was kept before is there still; an agent
@@ -105,6 +108,8 @@ class PlainFiles:
         return stamp_of(self.path / name)
 
     def locked(self, name: str) -> AbstractContextManager[None]:
+        if name not in LOCKS:
+            raise MisuseError("there is no lock of that name; see LOCKS")
         return file_lock(self.path / f".{name}.lock")
 
 

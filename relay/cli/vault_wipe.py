@@ -1,11 +1,16 @@
-"""`bayonne vault wipe`: everything destroyed at once, by whoever may have no time to mend a configuration first."""
+"""`bayonne vault wipe`: everything destroyed at once, by whoever may have no time to mend a configuration first.
+
+What it says, and its exit status, may be all that its owner has time to read: 0 says that whatever was named was there
+and is gone.
+"""
 
 import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,67 +18,34 @@ import click
 from relay.agent.control import agent_process
 from relay.agent.daemon import WIPE
 from relay.agent.overwriting import destroy_file
-from relay.agent.settings import DEFAULT_STATE_DIRECTORY, expanded, state_directories_in
-from relay.agent.vault_destroying import destroy, destroy_keys, what_lies_in
-from relay.cli.opening import asked_of, memory_of
+from relay.agent.vault_destroying import StateToDestroy
+from relay.cli.opening import asked_of
+from relay.cli.vault_places import Asked, Where
 from relay.core import BayonneError, ConfigurationError
 from relay.tor.supervision import ProcessIdentity, end_process
 
 END_SECONDS = 5.0
 """How long an agent takes to say that it ends, and to end then, before it is killed."""
 
-_VARIABLE = "BAYONNE_STATE_DIRECTORY"
-
-
-@dataclass(frozen=True, slots=True)
-class _Where:
-    """The state directories to wipe, and the configuration file that goes with them.
-
-    `unread` is why the configuration said nothing; `guessed`: nothing and nobody else did.
-    """
-
-    directories: tuple[Path, ...]
-    configuration: Path | None
-    unread: str
-    guessed: bool
-
-    @classmethod
-    def find(cls, config: Path | None, named: Iterable[str], environment: Mapping[str, str]) -> "_Where":
-        """As little as can be read is enough."""
-        told, unread = _told(config)
-        own = config if told else None
-        if environment.get(_VARIABLE):
-            told = (environment[_VARIABLE],)
-        found = (*named, *told) or (DEFAULT_STATE_DIRECTORY,)
-        guessed = not told and not tuple(named)
-        return cls(tuple(dict.fromkeys(map(expanded, found))), own, unread, guessed)
-
-
-def _told(config: Path | None) -> tuple[tuple[str, ...], str]:
-    """What a configuration says of its state directory, and why it says nothing."""
-    if config is None:
-        return (), ""
-    try:
-        told = state_directories_in(config.read_bytes())
-    except OSError as error:
-        return (), f"{config.name} cannot be read ({error.strerror})"
-    return told, "" if told else f"{config.name} names no state_directory that can be read"
-
 
 @dataclass(slots=True)
 class _Account:
     """What came of it, for whoever asked."""
 
-    destroyed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    found: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By place, what was there."""
-    nothing_at: list[str] = field(default_factory=list)
-    agents_ended: int = 0
+    destroyed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By place, what was there and is gone."""
+    left: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By place, what is there still, and what is called like something of an agent's and was not touched."""
+    ended: set[str] = field(default_factory=set)
+    """Places whose agent was ended."""
     troubles: list[str] = field(default_factory=list)
 
-    def attempt(self, step: Callable[[Path], None], place: Path) -> bool:
+    def attempt(self, step: Callable[[], object], place: Path) -> bool:
         """Whatever it raises, the others are done."""
         try:
-            step(place)
+            step()
         except (BayonneError, OSError) as error:
             told = f"{place}: {error if isinstance(error, BayonneError) else error.strerror}"
             if told not in self.troubles:
@@ -81,30 +53,44 @@ class _Account:
             return False
         return True
 
-    def look(self, place: Path) -> None:
-        if found := what_lies_in(place):
-            self.destroyed[str(place)] = found
-        else:
-            self.nothing_at.append(str(place))
-
-    def look_again(self, place: Path) -> None:
-        """Afterwards: what is there still was not destroyed."""
-        left = what_lies_in(place)
-        self.destroyed[str(place)] = tuple(
-            what for what in self.destroyed.get(str(place), ()) if what not in left
+    def wipe(self, places: list[Path]) -> None:
+        """Of all places the keys first."""
+        states = [StateToDestroy(place) for place in places]
+        steps: tuple[Callable[[StateToDestroy], object], ...] = (
+            self._look,
+            StateToDestroy.destroy_keys,
+            self._end_agent,
+            StateToDestroy.destroy,
+            self._look_again,
         )
-        if not self.destroyed[str(place)]:
-            del self.destroyed[str(place)]
+        for step in steps:
+            for state in states:
+                self.attempt(partial(step, state), state.named)
 
-    def end_agent(self, place: Path) -> None:
+    def held_something(self, asked: Asked) -> bool:
+        places = set(map(str, (*asked.places, *asked.memory)))
+        return not places.isdisjoint(self.found.keys() | self.ended)
+
+    def _look(self, state: StateToDestroy) -> None:
+        if found := state.look():
+            self.found[str(state.named)] = found
+
+    def _look_again(self, state: StateToDestroy) -> None:
+        place, there = str(state.named), state.look()
+        if gone := tuple(what for what in self.found.get(place, ()) if what not in there):
+            self.destroyed[place] = gone
+        if left := (*(f"{what}, or some of it" for what in there), *state.left()):
+            self.left[place] = left
+
+    def _end_agent(self, state: StateToDestroy) -> None:
         """The agent that runs there, by its door, and where it does not listen, by force."""
-        process = agent_process(place) if place.is_dir() else None
+        process = agent_process(state.path) if state.path.is_dir() else None
         if process is not None:
-            self.agents_ended += 1
             # Whatever it says, it ends.
             with contextlib.suppress(BayonneError):
-                asked_of(place, WIPE, seconds=END_SECONDS)
+                asked_of(state.path, WIPE, seconds=END_SECONDS)
             asyncio.run(end_process(ProcessIdentity.of(process), patience=END_SECONDS))
+            self.ended.add(str(state.named))
 
 
 @click.command(name="wipe")
@@ -123,24 +109,40 @@ def wipe(config: Path | None, named: tuple[str, ...], keep_config: bool, yes: bo
     """Destroy everything that your agent keeps, for ever, without a passphrase; a running agent ends.
 
     Keys go first, then the rest, then the configuration file, which tells whom you rely on.  Where nothing says which
-    directory it is, it is the one of the sample configuration.
+    directory it is, it is the one of the sample configuration.  Nothing goes but what is an agent's.  The exit status
+    is 0 where all that was named was found and is gone; otherwise read what it says.
     """
-    where = _Where.find(config, named, os.environ)
-    places = [place for directory in where.directories for place in (directory, *memory_of(directory))]
+    where = Where.find(config, named, os.environ)
+    places = list(dict.fromkeys(place for asked in where.asked for place in (*asked.places, *asked.memory)))
+    own = None if keep_config else where.configuration
     if not yes:
         for place in places:
             click.echo(f"what an agent keeps in {place}", err=True)
-        if where.configuration is not None and not keep_config:
-            click.echo(f"its configuration {where.configuration}", err=True)
+        if own is not None:
+            click.echo(f"its configuration {own}", err=True)
         click.confirm("Destroy identity, contacts and keys for ever?", abort=True, err=True)
     account = _Account()
-    for step in (account.look, destroy_keys, account.end_agent, destroy, account.look_again):
-        for place in places:
-            account.attempt(step, place)
-    own = where.configuration
-    if own is not None and own.is_file() and not keep_config and account.attempt(_destroy_config, own):
+    account.wipe(places)
+    troubles = _not_found(account, where)
+    if where.unread and config is not None and config.exists() and not keep_config:
+        troubles.append(f"{where.unread}; it stays")
+    if own is not None and not any(
+        asked.by_configuration and account.held_something(asked) for asked in where.asked
+    ):
+        # It may be all that says where an agent's things are.
+        troubles.append(f"{own} stays, for nothing was found where it says")
+    elif own is not None and account.attempt(partial(_destroy_config, own), own):
         account.destroyed[str(own)] = ("the configuration",)
-    _tell(account, where, as_json)
+    _tell(account, where, [*account.troubles, *troubles], as_json)
+
+
+def _not_found(account: _Account, where: Where) -> list[str]:
+    """What was named and was not there."""
+    missing = [asked for asked in where.asked if not account.held_something(asked)]
+    troubles = [f"nothing of an agent's was found in {_places(asked)}" for asked in missing]
+    if missing:
+        troubles.append("name the whole path with --state-directory, as the user whose agent it is")
+    return troubles
 
 
 def _destroy_config(config: Path) -> None:
@@ -149,32 +151,38 @@ def _destroy_config(config: Path) -> None:
     config.unlink(missing_ok=True)
 
 
-def _tell(account: _Account, where: _Where, as_json: bool) -> None:
-    wiped = bool(account.destroyed or account.agents_ended)
+def _places(asked: Asked) -> str:
+    return " or ".join(map(str, asked.places))
+
+
+def _tell(account: _Account, where: Where, troubles: list[str], as_json: bool) -> None:
+    troubles += [f"{place} has still: {', '.join(left)}" for place, left in account.left.items()]
+    done = bool(account.found or account.ended)
+    nothing_at = [asked for asked in where.asked if not account.held_something(asked)]
     if as_json:
         told = {
-            "state": "wiped" if wiped else "nothing",
+            "state": "nothing" if not done else "incomplete" if troubles else "wiped",
             "destroyed": account.destroyed,
-            "nothing_at": account.nothing_at,
-            "agents_ended": account.agents_ended,
-            "troubles": account.troubles,
+            "nothing_at": [str(place) for asked in nothing_at for place in asked.places],
+            "left": account.left,
+            "agents_ended": len(account.ended),
+            "troubles": troubles,
         }
         click.echo(json.dumps(told))
     else:
         for place, found in account.destroyed.items():
             click.echo(f"destroyed  {place}: {', '.join(found)}")
-        for place in account.nothing_at:
-            click.echo(f"not found  anything of an agent's in {place}")
-        ended = f"{account.agents_ended} ended" if account.agents_ended else "none ran there"
-        click.echo(f"agents     {ended}")
-        if wiped and not account.troubles:
+        for asked in nothing_at:
+            click.echo(f"not found  anything of an agent's in {_places(asked)}")
+        for place, left in account.left.items():
+            click.echo(f"left       {place}: {', '.join(left)}")
+        click.echo(f"agents     {f'{len(account.ended)} ended' if account.ended else 'none ran there'}")
+        if not troubles:
             click.echo("wiped; nothing opens it any more")
-    if where.guessed:
+    if any(asked.guessed for asked in where.asked):
         why = where.unread or "no configuration was named"
         click.echo(f"{why}: this is where the sample configuration has an agent's things", err=True)
-    elif where.unread:
-        click.echo(f"{where.unread}; it stays", err=True)
-    if account.troubles:
-        raise ConfigurationError(f"not everything was done: {'; '.join(account.troubles)}")
-    if where.guessed and not wiped:
-        raise ConfigurationError("nothing was found to destroy; name the directory with --state-directory")
+    if troubles:
+        raise ConfigurationError(
+            f"{'not everything was done' if done else 'NOTHING was destroyed'}: {'; '.join(troubles)}"
+        )

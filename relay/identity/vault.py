@@ -167,6 +167,12 @@ def unlock(header: bytes, passphrase: bytes | bytearray) -> Vault:
     return Vault(found)
 
 
+def is_size_of_part(size: int) -> bool:
+    """Whether a sealed part may have so many bytes."""
+    padded = size - NONCE_SIZE - TAG_SIZE
+    return _SMALLEST_CONTENT <= padded < LARGEST_PART and padded.bit_count() == 1
+
+
 def check_header(header: bytes) -> None:
     """Whether a header is whole, and asks for no more than is reasonable.  Raises `PeerError`."""
     _read(header)

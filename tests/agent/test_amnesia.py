@@ -161,3 +161,16 @@ def test_nobody_answers_from_a_place_that_others_can_have_made(
     owner = place.stat().st_uid
     monkeypatch.setattr("relay.agent.amnesia.os.geteuid", lambda: owner + 1)
     assert not is_ours(place)
+
+
+def test_whoever_searches_for_another_user_finds_that_users_and_nobody_elses(
+    tmp_path: Path, memory: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root does."""
+    place = amnesic_directory(tmp_path)
+    place.mkdir(mode=0o700)
+    user = os.geteuid()
+    monkeypatch.setattr("relay.agent.amnesia.os.geteuid", lambda: user + 1)
+    assert place not in amnesic_places(tmp_path)
+    assert [found for found in amnesic_places(tmp_path, user) if is_ours(found, user)] == [place]
+    assert not is_ours(place)

@@ -282,7 +282,7 @@ def test_nobody_is_taken_for_an_agent_by_a_link_or_as_another_user(
         found[4] += 1
         monkeypatch.setattr(Path, "stat", lambda path: os.stat_result(found))
         assert agent_process(directory) == os.getpid(), "it is ours"
-        monkeypatch.setattr(control.os, "geteuid", lambda: found[4])
+        monkeypatch.setattr("relay.agent.control.os.geteuid", lambda: found[4])
         found[4] += 1
         with pytest.raises(RefusedByPolicy, match="another user's"):
             agent_process(directory)

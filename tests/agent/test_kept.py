@@ -83,7 +83,9 @@ def test_a_full_disk_is_one_error_of_the_family_and_loses_nothing(
             kept.write("replays", b"second")
     assert kept.read("replays") == b"first"
     assert [path.name for path in kept.path.iterdir()] == ["replays"], "and leaves no half of a file"
-    with pytest.raises(NotKept), PlainFiles(kept.path).locked("no/such/place"):
+    gone = PlainFiles(kept.path / "gone")
+    gone.path.rmdir()
+    with pytest.raises(NotKept), gone.locked("contacts"):
         pass
 
 
@@ -121,6 +123,14 @@ def test_the_owner_is_told_once_and_once_when_it_is_over(tmp_path: Path) -> None
         kept.write("replays", b"x")
         assert kept.read("replays") == b"x"
     assert told == ["not-kept", "damaged", "kept-again"]
-    with kept.locked("replays"):
+    with kept.locked("contacts"):
         kept.remove("replays")
     assert kept.stamp("replays") is None
+
+
+def test_no_lock_lies_in_the_clear_under_a_name_that_a_wipe_does_not_know(tmp_path: Path) -> None:
+    kept = PlainFiles(tmp_path)
+    with kept.locked("contacts"):
+        assert [path.name for path in tmp_path.iterdir()] == [".contacts.lock"]
+    with pytest.raises(MisuseError, match="no lock of that name"):
+        kept.locked("foo")

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from relay.agent.control import Stage
 from relay.agent.daemon import WIPE
 from relay.agent.kept import NotKept
+from relay.agent.vault_destroying import StateToDestroy
 from relay.agent.vault_directory import VaultDirectory
 from relay.cli import vault
 from relay.core import BayonneError, ConfigurationError
@@ -78,11 +79,11 @@ def test_it_asks_and_then_leaves_nothing_the_configuration_included(alice: Path)
 def test_the_configuration_stays_for_whoever_says_so(alice: Path) -> None:
     wiped("--config", str(alice), "--keep-config")
     assert alice.exists()
-    told = json.loads(wiped("--config", str(alice), "--keep-config", "--json"))
-    assert (told["state"], told["nothing_at"], told["troubles"]) == ("nothing", [str(state_of(alice))], [])
-    assert f"not found  anything of an agent's in {state_of(alice)}" in wiped(
-        "--config", str(alice), "--keep-config"
-    )
+    result = call("--yes", "--config", str(alice), "--keep-config", "--json")
+    told = json.loads(result.stdout)
+    assert (told["state"], told["nothing_at"]) == ("nothing", [str(state_of(alice))])
+    assert "NOTHING was destroyed" in str(result.exception)
+    assert alice.exists()
 
 
 def unknown_key(path: Path) -> None:
@@ -147,7 +148,7 @@ def test_where_nothing_says_which_it_is_it_is_the_samples_and_that_is_told(
         config.write_text(text)
     new_vault(usual)
     result = call("--yes", "--config", str(config))
-    assert result.exception is None, result.exception
+    assert ("it stays" in str(result.exception)) is (text is not None)
     assert f"destroyed  {usual}: a vault" in result.stdout
     assert "agent.toml" in result.stderr
     assert not usual.exists()
@@ -155,7 +156,7 @@ def test_where_nothing_says_which_it_is_it_is_the_samples_and_that_is_told(
     new_vault(usual)
     assert "destroyed" in wiped()
     for arguments in ((), ("--config", str(config))):
-        assert "nothing was found to destroy; name the directory" in str(refused(*arguments))
+        assert "NOTHING was destroyed: nothing of an agent's was found in" in str(refused(*arguments))
 
 
 def test_a_directory_that_is_named_is_wiped_whatever_the_configuration_says(
@@ -170,8 +171,10 @@ def test_a_directory_that_is_named_is_wiped_whatever_the_configuration_says(
     result = call(
         "--yes", "--state-directory", str(tmp_path / "other"), "--config", str(tmp_path / "notes.toml")
     )
-    assert "notes.toml names no state_directory that can be read; it stays" in result.stderr
+    assert "notes.toml names no state_directory that can be read; it stays" in str(result.exception)
     assert (tmp_path / "notes.toml").exists()
+    assert not (tmp_path / "other").exists()
+    new_vault(tmp_path / "other")
     wiped("--state-directory", str(tmp_path / "other"), "--config", str(alice))
     assert not (tmp_path / "other").exists()
     assert not state_of(alice).exists()
@@ -182,18 +185,21 @@ def test_what_cannot_be_done_stops_nothing_else_and_is_told(
 ) -> None:
     new_vault(tmp_path / "other")
 
-    def stuck(place: Path) -> None:
-        if place == tmp_path / "other":
-            raise NotKept("a file could not be overwritten")
+    real = StateToDestroy.destroy
 
-    monkeypatch.setattr("relay.cli.vault_wipe.destroy", lambda place: stuck(place))
+    def stuck(state: StateToDestroy) -> None:
+        if state.named == tmp_path / "other":
+            raise NotKept("a file could not be overwritten")
+        real(state)
+
+    monkeypatch.setattr("relay.cli.vault_wipe.StateToDestroy.destroy", stuck)
     result = call("--yes", "--state-directory", str(tmp_path / "other"), "--config", str(alice))
     assert isinstance(result.exception, ConfigurationError)
     assert f"not everything was done: {tmp_path / 'other'}: a file could not" in str(result.exception)
     assert "nothing opens it" not in result.stdout
-    assert "destroyed  " not in result.stdout.replace(f"destroyed  {alice}: the configuration", ""), (
-        "vaults lie there"
-    )
+    assert f"destroyed  {state_of(alice)}: a vault\n" in result.stdout
+    assert f"destroyed  {tmp_path / 'other'}" not in result.stdout
+    assert f"left       {tmp_path / 'other'}: a vault, or some of it\n" in result.stdout
     assert not alice.exists()
     for place in (tmp_path / "other", state_of(alice)):
         assert not (place / "vault" / "header").exists()
@@ -203,7 +209,9 @@ def test_an_agent_in_memory_ends_wherever_it_began(
     alice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place hangs on no variable; keys are gone before it is asked."""
-    monkeypatch.setattr("relay.cli.vault_wipe.memory_of", lambda directory: (tmp_path / "memory",))
+    monkeypatch.setattr(
+        "relay.cli.vault_places.amnesic_places", lambda directory, user: (tmp_path / "memory",)
+    )
     ended: list[int] = []
 
     async def end(process: ProcessIdentity, *, patience: float) -> None:
@@ -216,6 +224,7 @@ def test_an_agent_in_memory_ends_wherever_it_began(
         keys.append((tmp_path / "memory" / "vault" / "header").exists())
         return {"state": "wiped"}
 
+    (tmp_path / "memory").mkdir(mode=0o700)
     new_vault(tmp_path / "memory")
     with answering(tmp_path / "memory", {WIPE: wipe}):
         told = json.loads(wiped("--config", str(alice), "--json"))
@@ -230,3 +239,121 @@ def test_a_configuration_that_lies_elsewhere_goes_with_the_link_to_it(alice: Pat
     wiped("--config", str(link))
     assert not alice.exists()
     assert not link.is_symlink()
+
+
+# -- what is named and is not there, or is not an agent's ------------------------------------------------------------
+
+
+def test_where_nothing_is_found_the_configuration_stays_and_the_exit_status_says_so(alice: Path) -> None:
+    """It is all that says where the agent's things are."""
+    state_of(alice).rename(state_of(alice).with_name("moved"))
+    result = call("--yes", "--config", str(alice))
+    told = str(result.exception)
+    assert isinstance(result.exception, ConfigurationError)
+    assert f"NOTHING was destroyed: nothing of an agent's was found in {state_of(alice)}" in told
+    assert f"{alice} stays" in told
+    assert "wiped" not in result.stdout
+    assert alice.exists()
+
+
+def test_of_several_that_are_named_one_that_is_not_there_is_told(alice: Path, tmp_path: Path) -> None:
+    result = call("--yes", "--config", str(alice), "--state-directory", str(tmp_path / "mistyped"), "--json")
+    told = json.loads(result.stdout)
+    assert (told["state"], told["nothing_at"]) == ("incomplete", [str(tmp_path / "mistyped")])
+    assert "not everything was done: nothing of an agent's was found in" in str(result.exception)
+    assert not state_of(alice).exists()
+    assert not alice.exists(), "it said where, and that was there"
+
+
+def test_a_configuration_whose_place_holds_nothing_stays_though_another_place_was_wiped(
+    alice: Path, tmp_path: Path
+) -> None:
+    state_of(alice).rename(tmp_path / "moved")
+    error = refused("--config", str(alice), "--state-directory", str(tmp_path / "moved"))
+    assert f"{alice} stays" in str(error)
+    assert alice.exists()
+    assert not (tmp_path / "moved").exists()
+
+
+def test_a_relative_directory_is_found_from_elsewhere_beside_the_configuration_or_not_at_all(
+    alice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.write_text(alice.read_text().replace(str(state_of(alice)), "alice"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    moved = tmp_path / "elsewhere" / "alice.toml"
+    moved.write_text(alice.read_text())
+    refused("--config", str(moved))
+    assert moved.exists()
+    assert state_of(alice).exists()
+    wiped("--config", str(alice))
+    assert not state_of(alice).exists()
+    assert not alice.exists()
+
+
+def test_a_home_that_is_named_by_mistake_is_left_as_it_is_and_that_is_told(home: Path) -> None:
+    for path in ("vault/notes/thesis.md", "tor/data", "identity.key", ".foo.lock"):
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_bytes(b"" if path.endswith("lock") else b"not the agent's")
+    before = sorted(home.rglob("*"))
+    error = refused("--state-directory", str(home))
+    assert "NOTHING was destroyed" in str(error)
+    assert "has still: vault (nothing says that it is an agent's)" in str(error)
+    assert sorted(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("role", ["contact-point", "reflector"])
+def test_another_programs_configuration_is_refused_and_nothing_is_guessed_instead(
+    tmp_path: Path, home: Path, role: str
+) -> None:
+    usual, config, state = home / ".local" / "share" / "bayonne", tmp_path / "role.toml", tmp_path / "role"
+    new_vault(usual)
+    (state / "tor").mkdir(parents=True)
+    (state / ".role.lock").touch()
+    sample = (Path(__file__).parents[2] / "ops" / "config" / f"{role}.toml").read_text()
+    config.write_text(re.sub("state_directory = .*", f'state_directory = "{state}"', sample, count=1))
+    for text in (config.read_text(), config.read_text() + "[broken\n"):
+        config.write_text(text)
+        error = str(refused("--config", str(config)))
+        assert "not an agent's; nothing was touched" in error
+        assert config.exists()
+        assert (state / "tor").exists()
+        assert usual.exists()
+    assert "not an agent's; it stays" in str(
+        refused("--config", str(config), "--state-directory", str(usual))
+    )
+    assert config.exists()
+    assert not usual.exists()
+
+
+def test_a_role_whose_configuration_could_be_an_agents_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "point" / "tor").mkdir(parents=True)
+    (tmp_path / "point" / ".role.lock").touch()
+    config = tmp_path / "point.toml"
+    config.write_text(f'state_directory = "{tmp_path / "point"}"\n')
+    assert "NOTHING was destroyed" in str(refused("--config", str(config)))
+    assert config.exists()
+    assert (tmp_path / "point" / "tor").exists()
+
+
+def test_links_are_followed_to_an_agents_things_and_what_stays_behind_one_is_told(
+    alice: Path, tmp_path: Path
+) -> None:
+    state = state_of(alice)
+    (state / "vault").rename(tmp_path / "stick")
+    (state / "vault").symlink_to(tmp_path / "stick")
+    (tmp_path / "tors").mkdir()
+    (state / "tor").symlink_to(tmp_path / "tors")
+    result = call("--yes", "--config", str(alice))
+    assert f"destroyed  {state}: a vault\n" in result.stdout
+    assert f"{state} has still: tor (a link; see what is behind it)" in str(result.exception)
+    assert "nothing opens it" not in result.stdout
+    assert not (tmp_path / "stick").exists()
+
+
+def test_a_state_directory_that_is_a_link_is_wiped_without_complaint(alice: Path, tmp_path: Path) -> None:
+    state_of(alice).rename(tmp_path / "real")
+    state_of(alice).symlink_to(tmp_path / "real")
+    assert "nothing opens it any more" in wiped("--config", str(alice))
+    assert not (tmp_path / "real").exists()
+    assert not state_of(alice).is_symlink()
