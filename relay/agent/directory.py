@@ -2,11 +2,12 @@
 
 Every key that is looked for has a circuit of its own, never one that rings or listens.  A contact point is asked for a
 prefix, never for a key, and for no longer a prefix than it has shown 64 entries under, all signed and in time, before
-it was asked (`relay.forward_publish.known_buckets`).
+it was asked (`relay.forward_publish.known_buckets`).  A lookup of one key takes 31 answers at most, whatever is shown:
+one of the bucket that it begins with, one for each of 14 bits, and the 16 pages of the last bucket.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from relay.agent.whole_pulls import Page
@@ -14,8 +15,8 @@ from relay.contact_cache.search import Listing
 from relay.core import Clock, Entropy, PeerError, TransportUnavailable
 from relay.forward_publish import (
     ANSWER_SIZE,
-    FEW_PAGES,
     MOST_PAGES,
+    MOST_PREFIX_BITS,
     PUT_ANSWER_SIZE,
     Bucket,
     Entry,
@@ -23,13 +24,13 @@ from relay.forward_publish import (
     EntryParsers,
     Fetch,
     KnownBuckets,
+    Middle,
     Put,
     StoredListing,
     StoredRecord,
     grind,
     prefix_of,
     put_entry,
-    upper_half_page,
 )
 from relay.media_reflector.descriptor_entry import DescriptorEntry
 from relay.wire import OnionDialer, exchange
@@ -37,9 +38,6 @@ from relay.wire import OnionDialer, exchange
 RECORD_PORT = 7221
 STEP_PAUSE = 0.002
 """Seconds between two steps of the work, in which cells are sealed as ever."""
-MOST_POINTS = 256
-"""Contact points of which it is remembered what they have shown."""
-
 
 _PARSERS = EntryParsers({EntryKind.DESCRIPTOR: DescriptorEntry.parse})
 
@@ -58,7 +56,7 @@ class Directory:
         self._clock = clock
         self._entropy = entropy
         self._timeout = timeout
-        self._known: dict[str, KnownBuckets] = {}
+        self._known = KnownBuckets()
 
     # -- out -----------------------------------------------------------------------------------------------------
 
@@ -108,50 +106,50 @@ class Directory:
 
     async def _look(self, onion: str, wanted: Sequence[bytes]) -> tuple[list[StoredRecord], int]:
         """What the bucket around the first of `wanted` holds of them, and with how many bits it was asked for."""
-        known, isolation, deeper = self._remember(onion), self._circuit(), True
-        while True:
-            bits = known.bits(wanted[0], self._clock.wall())
-            asked = Fetch(EntryKind.RECORD, bits, prefix_of(wanted[0], bits))
-            first = await self._bucket_page(onion, asked, isolation)
-            deeper = deeper and bits < first.depth
-            if deeper and first.pages > FEW_PAGES:
-                sample = await self._join(onion, first, (upper_half_page(first.pages),), isolation)
-                if await self._halve(known, sample):
-                    continue
-            bucket = await self._whole(onion, first, isolation)
-            # Signatures are checked not where cells are sealed, or whoever served the bucket could see it.
-            look = await asyncio.to_thread(bucket.look, wanted, self._clock.wall(), self._entropy)
-            if look.confirmed or not bits:
-                if deeper:
-                    await self._halve(known, bucket)
-                return [entry for entry in look.found if isinstance(entry, StoredRecord)], bits
-            known.join(bucket)
-            deeper = False  # in this lookup: what it shows now it has shown before
+        key, isolation = wanted[0], self._circuit()
+        bits = self._known.bits(onion, key, self._clock.wall())
+        first = await self._first_page(onion, key, bits, isolation)
+        if first.wide:
+            deeper = await self._narrow(onion, key, bits, isolation)
+            if deeper > bits:
+                # And no further in this lookup, whatever it says now: there is an end to what it may cost.
+                bits = deeper
+                first = await self._first_page(onion, key, bits, isolation)
+        bucket = await self._whole(onion, first, isolation)
+        # Signatures are checked not where cells are sealed, or whoever served the bucket could see it.
+        look = await asyncio.to_thread(bucket.look, wanted, self._clock.wall(), self._entropy)
+        if not look.confirmed:
+            self._known.forget(onion, key)
+        return [entry for entry in look.found if isinstance(entry, StoredRecord)], bits
 
-    async def _halve(self, known: KnownBuckets, bucket: Bucket) -> bool:
-        """Whether the halves of a bucket may be asked for, by what of it is here."""
-        now = self._clock.wall()
-        return known.halve(bucket, await asyncio.to_thread(bucket.halves_good_until, now), now)
+    async def _narrow(self, onion: str, key: bytes, bits: int, isolation: str) -> int:
+        """How many bits of `key` may be named, where so many may be already: a further one for each bucket whose
+        halves are borne out, as far as the contact point says that it is worth asking."""
+        wide = True
+        while wide and bits < MOST_PREFIX_BITS:
+            middle = await self._bucket_page(onion, Middle(bits, prefix_of(key, bits)), isolation)
+            now = self._clock.wall()
+            until = await asyncio.to_thread(middle.halves_good_until, now)
+            if until is None:
+                break
+            self._known.halve(onion, key, bits, until, now)
+            wide = middle.half_is_wide(key)
+            bits += 1
+        return bits
+
+    async def _first_page(self, onion: str, key: bytes, bits: int, isolation: str) -> Bucket:
+        return await self._bucket_page(onion, Fetch(EntryKind.RECORD, bits, prefix_of(key, bits)), isolation)
 
     async def _whole(self, onion: str, first: Bucket, isolation: str) -> Bucket:
         if first.pages > MOST_PAGES:
             raise TransportUnavailable("the contact point has more under that prefix than can be fetched")
-        return await self._join(onion, first, range(1, first.pages), isolation)
-
-    async def _join(self, onion: str, first: Bucket, others: Iterable[int], isolation: str) -> Bucket:
-        """The first page of a bucket and some others."""
         pages = [first]
-        for number in others:
+        for number in range(1, first.pages):
             asked = Fetch(first.kind, first.bits, first.prefix, number)
             pages.append(await self._bucket_page(onion, asked, isolation))
         return Bucket.join(pages)
 
-    def _remember(self, onion: str) -> KnownBuckets:
-        if onion not in self._known and len(self._known) >= MOST_POINTS:
-            self._known.pop(next(iter(self._known)))
-        return self._known.setdefault(onion, KnownBuckets())
-
-    async def _bucket_page(self, onion: str, asked: Fetch, isolation: str) -> Bucket:
+    async def _bucket_page(self, onion: str, asked: Fetch | Middle, isolation: str) -> Bucket:
         answer = await self._ask(onion, asked, ANSWER_SIZE, isolation)
         try:
             return await asyncio.to_thread(Bucket.parse, answer, asked, _PARSERS)

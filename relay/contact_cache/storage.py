@@ -30,19 +30,20 @@ _SCAN = 4096
 _MOST_REVISION = 2**63 - 1
 
 
-def _range(*columns: Column[Any]) -> Select[*tuple[Any, ...]]:
+def _range(*columns: Column[Any], backwards: bool = False) -> Select[*tuple[Any, ...]]:
     """One page of a range: prepared once, as building the statement costs as much as many rows."""
     kind, key = _TABLE.c.kind, _TABLE.c.key
     return (
         select(*columns)
         .where(kind == bindparam("kind"), key.between(bindparam("first"), bindparam("last")))
-        .order_by(key)
+        .order_by(key.desc() if backwards else key)
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("offset", type_=Integer))
     )
 
 
 _ROWS = _range(*_COLUMNS)
+_LAST_ROWS = _range(*_COLUMNS, backwards=True)
 _SUMMARIES = _range(_TABLE.c.key, _TABLE.c.revision, _TABLE.c.body_hash)
 
 
@@ -138,6 +139,21 @@ class SqlEntryStore:
         return await self._database.read(
             lambda connection: [Row(*row) for row in connection.execute(_ROWS, asked)]
         )
+
+    async def around(
+        self, kind: int, lower: tuple[bytes, bytes], upper: tuple[bytes, bytes], *, limit: int
+    ) -> list[Row]:
+        """The last `limit` entries of the range of keys `lower` and the first `limit` of `upper`, in the order of keys.
+
+        Both ranges include their ends.
+        """
+        below, above = (_asked(kind, *ends, None, 0, limit) for ends in (lower, upper))
+
+        def work(connection: Connection) -> list[Row]:
+            last = [Row(*row) for row in connection.execute(_LAST_ROWS, below)]
+            return last[::-1] + [Row(*row) for row in connection.execute(_ROWS, above)]
+
+        return await self._database.read(work)
 
     async def select_keys(self, kind: int, short_keys: Sequence[bytes]) -> list[Row]:
         """Entries whose keys begin with one of these (16 bytes), in the order of keys."""

@@ -17,10 +17,10 @@ from relay.forward_publish.answers import (
     parse_slots,
     parse_summary,
 )
-from relay.forward_publish.bucket import FEW_PAGES, MOST_PAGES, Bucket, Look, upper_half_page
+from relay.forward_publish.bucket import MOST_PAGES, Bucket, Look
 from relay.forward_publish.call_epochs import CallEpochs, Expect, GoOn, Say
 from relay.forward_publish.contact_point import ContactPoint
-from relay.forward_publish.depths import depth_of
+from relay.forward_publish.depths import is_wide
 from relay.forward_publish.entries import (
     LEAST_IN_BUCKET,
     MOST_PREFIX_BITS,
@@ -79,6 +79,7 @@ from relay.forward_publish.requests import (
     SHORT_KEY_SIZE,
     Digests,
     Fetch,
+    Middle,
     Peers,
     Put,
     Request,
@@ -113,7 +114,6 @@ __all__ = [
     "ANSWER_SIZE",
     "BASE_BITS",
     "CLOCK_SKEW",
-    "FEW_PAGES",
     "LEAST_IN_BUCKET",
     "LISTING_SECRET",
     "MOST_BITS",
@@ -155,6 +155,7 @@ __all__ = [
     "KnownBuckets",
     "Listing",
     "Look",
+    "Middle",
     "OpenedIntroduction",
     "OpenedNote",
     "OpenedRing",
@@ -190,10 +191,10 @@ __all__ = [
     "coarse_revision",
     "content_of",
     "current_period",
-    "depth_of",
     "do_work",
     "grind",
     "is_token",
+    "is_wide",
     "join_code",
     "key_range",
     "latest_expiry",
@@ -221,6 +222,5 @@ __all__ = [
     "token_bytes",
     "token_of",
     "token_text",
-    "upper_half_page",
     "work_bits",
 ]

@@ -13,12 +13,13 @@ from enum import IntEnum
 import msgspec
 
 from relay.core import PeerError
-from relay.forward_publish.entries import MOST_PREFIX_BITS, EntryKind
+from relay.forward_publish.entries import LEAST_IN_BUCKET, EntryKind
 from relay.forward_publish.requests import (
     MOST_PAGE,
     SHORT_KEY_SIZE,
     Digests,
     Fetch,
+    Middle,
     Peers,
     RequestKind,
     Summary,
@@ -44,6 +45,8 @@ _ONION_SIZE = 35
 
 PAGE_OF_SUMMARIES = _ROOM // _SUMMARY.size
 """8,160 entries."""
+
+_MOST_WIDE = {RequestKind.FETCH: 1, RequestKind.MIDDLE: 3}
 
 SummaryRow = tuple[bytes, int, bytes]
 """First 16 bytes of a key, revision, first 8 bytes of the slot's SHA-256."""
@@ -94,10 +97,10 @@ class _PutWire(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froz
 
 
 class Heading(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """Which question this answers, and with how many things; `pages` and `depth` are 0 where they say nothing.
+    """Which question this answers, and with how many things; `pages` and `wide` are 0 where they say nothing.
 
-    `depth`: so many bits of a key may be named with at least 64 entries of this kind under every such prefix, as the
-    contact point says.
+    `wide` is what the contact point says of buckets whose two halves hold 64 entries each: for a `Fetch` 1 where the
+    bucket is one; for a `Middle` 1 where its lower half is one, and 2 more where its upper half is.
     """
 
     request: RequestKind
@@ -107,15 +110,17 @@ class Heading(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froze
     page: int
     count: int
     pages: int = 0
-    depth: int = 0
+    wide: int = 0
 
 
-Asked = Fetch | Digests | Summary | Want | Peers
+Asked = Fetch | Middle | Digests | Summary | Want | Peers
 
 
-def slots_answer(asked: Fetch | Want, slots: Sequence[bytes], *, pages: int = 0, depth: int = 0) -> bytes:
+def slots_answer(
+    asked: Fetch | Middle | Want, slots: Sequence[bytes], *, pages: int = 0, wide: int = 0
+) -> bytes:
     """Of at most a page of slots."""
-    return _answer(asked, slots, len(slots), pages, depth)
+    return _answer(asked, slots, len(slots), pages, wide)
 
 
 def digests_answer(asked: Digests, children: Sequence[tuple[bytes, int]]) -> bytes:
@@ -135,10 +140,16 @@ def peers_answer(asked: Peers, onions: Sequence[str]) -> bytes:
     return _answer(asked, [base64.b32decode(onion.upper()) for onion in named], len(named))
 
 
-def parse_slots(data: bytes, asked: Fetch | Want) -> tuple[Heading, list[bytes]]:
+def parse_slots(data: bytes, asked: Fetch | Middle | Want) -> tuple[Heading, list[bytes]]:
     """Heading and slots; nothing in them is checked yet.  Raises `PeerError`, as all of these do."""
     size = asked.kind.slot_size
-    most = page_size(asked.kind) if isinstance(asked, Fetch) else len(asked.keys)
+    match asked:
+        case Fetch():
+            most = page_size(asked.kind)
+        case Middle():
+            most = 2 * LEAST_IN_BUCKET
+        case Want():
+            most = len(asked.keys)
     heading = _heading(data, asked, size, most)
     return heading, [
         data[at : at + size] for at in range(HEADING_SIZE, HEADING_SIZE + heading.count * size, size)
@@ -167,8 +178,8 @@ def parse_peers(data: bytes, asked: Peers) -> list[str]:
     return [base64.b32encode(data[at : at + _ONION_SIZE]).decode().lower() for at in ends]
 
 
-def _answer(asked: Asked, parts: Sequence[bytes], count: int, pages: int = 0, depth: int = 0) -> bytes:
-    heading = pad(encode(Heading(*_said(asked), count, pages, depth)), HEADING_SIZE)
+def _answer(asked: Asked, parts: Sequence[bytes], count: int, pages: int = 0, wide: int = 0) -> bytes:
+    heading = pad(encode(Heading(*_said(asked), count, pages, int(wide))), HEADING_SIZE)
     filled = sum(map(len, parts))
     return b"".join((heading, *parts, _ZEROS[filled:]))
 
@@ -177,6 +188,8 @@ def _said(asked: Asked) -> tuple[RequestKind, int, int, int, int]:
     match asked:
         case Fetch() | Summary():
             return asked.request, asked.kind, asked.bits, asked.prefix, asked.page
+        case Middle():
+            return asked.request, asked.kind, asked.bits, asked.prefix, 0
         case Digests() | Want():
             return asked.request, asked.kind, 0, 0, 0
         case Peers():
@@ -193,8 +206,8 @@ def _heading(data: bytes, asked: Asked, size: int, most: int) -> Heading:
         raise PeerError("answer to another question")
     paged = isinstance(asked, Fetch | Summary)
     pages_fit = 0 < heading.pages <= MOST_PAGE if paged else heading.pages == 0
-    depth_fits = 0 <= heading.depth <= (MOST_PREFIX_BITS if isinstance(asked, Fetch) else 0)
-    if not (0 <= heading.count <= most and pages_fit and depth_fits):
+    wide_fits = 0 <= heading.wide <= _MOST_WIDE.get(asked.request, 0)
+    if not (0 <= heading.count <= most and pages_fit and wide_fits):
         raise PeerError("malformed")
     filled = heading.count * size
     if data[HEADING_SIZE + filled :] != bytes(_ROOM - filled):

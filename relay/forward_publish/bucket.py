@@ -1,4 +1,4 @@
-"""What a client makes of a bucket: what it wanted, and whether either half of the bucket may be asked for.
+"""What a client makes of a bucket: what it wanted, and whether the halves of the bucket may be asked for.
 
 Everything here happens after the answer has come and says nothing to anybody: a lookup that finds something and one
 that does not check the same number of signatures.
@@ -11,15 +11,13 @@ from relay.core import Entropy, MisuseError, PeerError
 from relay.forward_publish.answers import parse_slots
 from relay.forward_publish.entries import (
     LEAST_IN_BUCKET,
-    MOST_PREFIX_BITS,
     EntryKind,
     ReadEntry,
     key_range,
     prefix_of,
 )
 from relay.forward_publish.parsers import EntryParsers
-from relay.forward_publish.periods import CLOCK_SKEW
-from relay.forward_publish.requests import Fetch
+from relay.forward_publish.requests import Fetch, Middle
 
 CHECKED = 16
 """Signatures that one look into a bucket checks.
@@ -31,10 +29,11 @@ lies can sign what it makes up as easily.
 """
 
 MOST_PAGES = 16
-"""Pages of one bucket that are worth fetching; an honest contact point's has one or two where its depth is reached."""
+"""Pages of one bucket that are worth fetching.
 
-FEW_PAGES = 4
-"""A bucket of so many pages is fetched whole; of a larger one two pages show what its halves hold."""
+An honest contact point's bucket has one or two where its halves may not be asked for, unless strangers fill one of
+them and leave the other with fewer than 64: then nothing under that prefix can be looked up there.
+"""
 
 _PARSERS = EntryParsers()
 
@@ -52,10 +51,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One page of a bucket, or some of them joined; `pages` and `depth` are what the contact point says.
+    """One page of a bucket, or some of them joined, or what lies around its middle.
+
+    `pages` and `wide` are what the contact point says (`relay.forward_publish.answers.Heading`).
 
     `entries` have the right form, lie under the prefix and come in the order of their keys; `refused` counts slots
-    that do not.  Signatures and times are not checked yet: see `look` and `good`.
+    that do not.  Signatures and times are not checked yet: see `look`, `good` and `halves_good_until`.
     """
 
     kind: EntryKind
@@ -64,10 +65,10 @@ class Bucket:
     entries: tuple[ReadEntry, ...] = field(repr=False)
     refused: int
     pages: int
-    depth: int
+    wide: int
 
     @classmethod
-    def parse(cls, answer: bytes, asked: Fetch, parsers: EntryParsers = _PARSERS) -> "Bucket":
+    def parse(cls, answer: bytes, asked: Fetch | Middle, parsers: EntryParsers = _PARSERS) -> "Bucket":
         """Read the answer to `asked`.  Raises `PeerError` where its form as a whole is wrong."""
         heading, slots = parse_slots(answer, asked)
         first, last = key_range(asked.bits, asked.prefix)
@@ -90,7 +91,7 @@ class Bucket:
             tuple(entries),
             refused,
             heading.pages,
-            heading.depth,
+            heading.wide,
         )
 
     @classmethod
@@ -107,7 +108,7 @@ class Bucket:
         refused = sum(one.refused for one in pages)
         whole = tuple(entries[key] for key in sorted(entries))
         last = pages[-1]
-        return cls(last.kind, last.bits, last.prefix, whole, refused, last.pages, last.depth)
+        return cls(last.kind, last.bits, last.prefix, whole, refused, last.pages, last.wide)
 
     def look(self, wanted: Collection[bytes], now: float, entropy: Entropy) -> Look:
         """The entries under the keys `wanted`, at Unix time `now`, in the order of these.
@@ -126,32 +127,25 @@ class Bucket:
         """All entries that are authentic and in time: for who wants everything, such as all listings."""
         return tuple(_authentic(entry for entry in self.entries if _in_time(entry, now)))
 
-    def halves_good_until(self, now: float) -> float:
-        """Until when, in Unix seconds, each half of the bucket holds 64 entries that were found good here; 0 where
-        they are not as many.
+    def half_is_wide(self, key: bytes) -> bool:
+        """Of what lies around a middle: whether the half in which `key` lies has halves of 64 entries, they say."""
+        return bool(self.wide >> (prefix_of(key, self.bits + 1) & 1) & 1)
 
-        That many are checked, those that expire last, and a single bad one is enough to believe it nothing.  Both
-        halves or none: an agent that went on into one half alone would say by staying that its key lies in the other.
+    def halves_good_until(self, now: float) -> int | None:
+        """Of what lies around a middle, at Unix time `now`: when the first of these entries expires, where they bear
+        out that each half of the bucket holds 64, all of them signed and in time; else None.
+
+        A single bad one is enough to believe it nothing.  Both halves or none: an agent that went on into one half
+        alone would say by staying that its key lies in the other.
         """
-        if self.bits == MOST_PREFIX_BITS or self.refused:
-            return 0.0
-        halves: tuple[list[ReadEntry], list[ReadEntry]] = ([], [])
-        for entry in self.entries:
-            if _in_time(entry, now):
-                halves[prefix_of(entry.key, self.bits + 1) & 1].append(entry)
-        chosen = [
-            entry
-            for half in halves
-            for entry in sorted(half, key=lambda entry: entry.expires, reverse=True)[:LEAST_IN_BUCKET]
-        ]
-        if len(_authentic(chosen)) < 2 * LEAST_IN_BUCKET:
-            return 0.0
-        return min(entry.expires for entry in chosen) + CLOCK_SKEW
-
-
-def upper_half_page(pages: int) -> int:
-    """Which page of a bucket of more than `FEW_PAGES` lies in its upper half, whole; the first lies in the lower."""
-    return 3 * pages // 4
+        upper = [prefix_of(entry.key, self.bits + 1) & 1 for entry in self.entries]
+        if self.refused or (len(upper), sum(upper)) != (2 * LEAST_IN_BUCKET, LEAST_IN_BUCKET):
+            return None
+        if not all(_in_time(entry, now) for entry in self.entries):
+            return None
+        if len(_authentic(self.entries)) < len(self.entries):
+            return None
+        return min(entry.expires for entry in self.entries)
 
 
 def _in_time(entry: ReadEntry, now: float) -> bool:

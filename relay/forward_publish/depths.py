@@ -1,4 +1,4 @@
-"""How short a prefix has to be so that at least 64 entries lie under it, and where the pages of a prefix begin.
+"""Of which buckets both halves hold at least 64 entries, and where the pages of a bucket begin.
 
 The contact point's half; what a client makes of it is in `relay.forward_publish.bucket`.
 """
@@ -21,14 +21,11 @@ class Place(NamedTuple):
     offset: int
 
 
-def depth_of(counts: Counts) -> int:
-    """The most bits so that every prefix of that length has at least 64 entries; 0 where none is long enough."""
-    level = counts
-    for bits in range(MOST_PREFIX_BITS, 0, -1):
-        if level.min() >= LEAST_IN_BUCKET:
-            return bits
-        level = level[0::2] + level[1::2]
-    return 0
+def is_wide(counts: Counts, bits: int, prefix: int) -> bool:
+    """Whether both halves of a bucket hold at least 64 entries, and may be asked for; one of 14 bits has no halves."""
+    return bits < MOST_PREFIX_BITS and all(
+        entries_under(counts, bits + 1, half) >= LEAST_IN_BUCKET for half in (2 * prefix, 2 * prefix + 1)
+    )
 
 
 def entries_under(counts: Counts, bits: int, prefix: int) -> int:

@@ -22,14 +22,15 @@ from relay.forward_publish.answers import (
     slots_answer,
     summary_answer,
 )
-from relay.forward_publish.depths import depth_of, entries_under, place_of
-from relay.forward_publish.entries import Entry, EntryKind, ReadEntry, key_range
+from relay.forward_publish.depths import entries_under, is_wide, place_of
+from relay.forward_publish.entries import LEAST_IN_BUCKET, Entry, EntryKind, ReadEntry, key_range
 from relay.forward_publish.limits import ContactPointLimits
 from relay.forward_publish.parsers import EntryParsers
 from relay.forward_publish.periods import CLOCK_SKEW
 from relay.forward_publish.requests import (
     Digests,
     Fetch,
+    Middle,
     Peers,
     Put,
     Request,
@@ -75,6 +76,12 @@ class Store(Protocol):
         self, kind: int, first: bytes, last: bytes, *, offset: int = 0, limit: int
     ) -> Sequence[Entry]:
         """Entries whose keys lie from `first` to `last`, both included, in the order of keys."""
+        ...
+
+    async def around(
+        self, kind: int, lower: tuple[bytes, bytes], upper: tuple[bytes, bytes], *, limit: int
+    ) -> Sequence[Entry]:
+        """The last `limit` entries of the range `lower` and the first `limit` of `upper`, in the order of keys."""
         ...
 
     async def select_keys(self, kind: int, short_keys: Sequence[bytes]) -> Sequence[Entry]:
@@ -150,6 +157,8 @@ class RecordOffice:
                 return (await self._put(asked, now)).to_bytes()
             case Fetch():
                 return await self._fetch(asked)
+            case Middle():
+                return await self._middle(asked)
             case Digests(kind):
                 self._counters.count("digests answered")
                 return digests_answer(asked, self._store.digests(kind))
@@ -234,14 +243,26 @@ class RecordOffice:
         counts = self._store.counts(asked.kind)
         size = page_size(asked.kind)
         pages = _pages(entries_under(counts, asked.bits, asked.prefix), size)
-        depth = depth_of(counts)
         place = place_of(counts, asked.bits, asked.prefix, asked.page * size)
         found: Sequence[Entry] = ()
         if place is not None:
             last = key_range(asked.bits, asked.prefix)[1]
             found = await self._store.select(asked.kind, place.first, last, offset=place.offset, limit=size)
         self._counters.count("buckets answered")
-        return slots_answer(asked, [entry.body for entry in found], pages=pages, depth=depth)
+        return slots_answer(
+            asked,
+            [entry.body for entry in found],
+            pages=pages,
+            wide=is_wide(counts, asked.bits, asked.prefix),
+        )
+
+    async def _middle(self, asked: Middle) -> bytes:
+        counts, bits, lower = self._store.counts(asked.kind), asked.bits + 1, 2 * asked.prefix
+        ranges = key_range(bits, lower), key_range(bits, lower + 1)
+        found = await self._store.around(asked.kind, *ranges, limit=LEAST_IN_BUCKET)
+        wide = is_wide(counts, bits, lower) + 2 * is_wide(counts, bits, lower + 1)
+        self._counters.count("buckets answered")
+        return slots_answer(asked, [entry.body for entry in found], wide=wide)
 
     async def _summary(self, asked: Summary) -> bytes:
         counts = self._store.counts(asked.kind)

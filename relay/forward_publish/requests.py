@@ -1,7 +1,8 @@
 """What is asked on a contact point's record port; all requests have one size.
 
-`Put` leaves an entry.  `Fetch` asks for a bucket: a prefix of few bits, never a key.  `Digests`, `Summary` and `Want`
-are how contact points pull from one another, and `Peers` how they hear of one another.  `relay.forward_publish.answers`
+`Put` leaves an entry.  `Fetch` asks for a bucket: a prefix of few bits, never a key; `Middle` for what lies around the
+middle of one, which shows at once what both of its halves hold.  `Digests`, `Summary` and `Want` are how contact points
+pull from one another, and `Peers` how they hear of one another.  `relay.forward_publish.answers`
 has the other half.
 """
 
@@ -13,7 +14,7 @@ from typing import ClassVar
 import msgspec
 
 from relay.core import PeerError
-from relay.forward_publish.entries import Entry, EntryKind, check_prefix
+from relay.forward_publish.entries import MOST_PREFIX_BITS, Entry, EntryKind, check_prefix
 from relay.forward_publish.work import WORK_SIZE
 from relay.wire import decode, encode, is_onion, pad, unpad
 
@@ -34,6 +35,7 @@ class RequestKind(IntEnum):
     SUMMARY = 4
     WANT = 5
     PEERS = 6
+    MIDDLE = 7
 
 
 class _Wire(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -92,6 +94,20 @@ class Fetch(_PageOfPrefix):
 
 
 @dataclass(frozen=True, slots=True)
+class Middle:
+    """Of the records under a prefix of at most 13 bits the last 64 of its lower half and the first 64 of its upper
+    one, in the order of their keys."""
+
+    request: ClassVar = RequestKind.MIDDLE
+    kind: ClassVar = EntryKind.RECORD
+    bits: int = 0
+    prefix: int = field(default=0, repr=False)
+
+    def to_bytes(self) -> bytes:
+        return _Wire(self.request, self.kind, self.bits, self.prefix).to_bytes()
+
+
+@dataclass(frozen=True, slots=True)
 class Digests:
     """Digest and count of each of the 4,096 prefixes of 12 bits."""
 
@@ -132,7 +148,7 @@ class Peers:
         return _Wire(self.request, onion=self.onion).to_bytes()
 
 
-Request = Put | Fetch | Digests | Summary | Want | Peers
+Request = Put | Fetch | Middle | Digests | Summary | Want | Peers
 
 
 def parse_request(data: bytes) -> Request:
@@ -175,6 +191,11 @@ def _read(wire: _Wire) -> Request:
                 raise PeerError("malformed")
             asked = Fetch if wire.request is RequestKind.FETCH else Summary
             return asked(kind, wire.bits, wire.prefix, wire.page)
+        case RequestKind.MIDDLE:
+            check_prefix(wire.bits, wire.prefix)
+            if wire.bits == MOST_PREFIX_BITS:
+                raise PeerError("bad prefix")
+            return Middle(wire.bits, wire.prefix)
 
 
 def _kind(number: int) -> EntryKind:

@@ -2,23 +2,35 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
+import msgspec
+import numpy as np
 import pytest
 
 from relay.agent import directory as subject
 from relay.agent.directory import Directory
 from relay.core import ManualClock, PeerError, SystemEntropy, TransportUnavailable
-from relay.forward_publish import MOST_WORK, PERIOD, EntryKind, Fetch, StoredRecord
+from relay.forward_publish import (
+    LEAST_IN_BUCKET,
+    MOST_WORK,
+    PERIOD,
+    EntryKind,
+    Fetch,
+    Middle,
+    StoredRecord,
+    prefix_of,
+)
 from relay.forward_publish.answers import PutAnswer, PutResult, slots_answer
 from relay.forward_publish.requests import parse_request
 from relay.forward_publish.work import BASE_BITS, grind, work_bits
 from relay.wire import OnionDialer
-from tests.agent.record_points import ONION, WALL, NoDialer, Point, Vast, told
+from tests.agent.record_points import ONION, WALL, Costly, NoDialer, Point, Vast, some_beginnings, told
 from tests.forward_publish.shelves import some_records
 from tests.node.descriptors import any_descriptor
 
 WELL_FILLED = 1100
-"""Records: at least 64 under every prefix of 3 bits, not of 4."""
+"""Records: at least 64 under every prefix of 3 bits, and under some of 4."""
 
 
 Serve = Callable[[Point], Directory]
@@ -65,7 +77,7 @@ async def test_a_small_store_is_fetched_whole_and_a_miss_looks_like_a_hit(
     point.stock(crowd[:10])
     assert await directory.fetch(ONION, [crowd[3].key]) == [crowd[3]]
     assert await directory.fetch(ONION, [crowd[30].key, crowd[31].key]) == []
-    assert [(asked.bits, asked.prefix, asked.page) for asked in point.asked] == [(0, 0, 0)] * 2
+    assert point.asked == [Fetch(EntryKind.RECORD)] * 2
     assert len(set(point.circuits)) == 2, "each lookup by a circuit of its own"
 
 
@@ -80,68 +92,137 @@ async def test_the_first_key_that_has_a_record_counts(
 async def test_a_large_store_is_asked_with_as_many_bits_as_leave_a_crowd(
     serve: Serve, crowd: list[StoredRecord]
 ) -> None:
-    point = Point(crowd, depth=3)
+    point = Point(crowd)
     directory = serve(point)
-    wanted = crowd[200:204]
-    steps = []
-    for one in wanted:
-        before = len(point.asked)
+    for one in crowd[200:204]:
+        point.asked.clear()
         assert await directory.fetch(ONION, [one.key]) == [one]
-        steps.append([(asked.bits, asked.page) for asked in point.asked[before:]])
-    assert steps[0][:3] == [(0, 0), (0, 6), (1, 0)], "a page of either half, then the half"
-    asked_bits = [bits for step in steps for bits, _ in step]
-    assert asked_bits == sorted(asked_bits)
-    assert steps[-1] == [(3, page) for page in range(len(steps[-1]))], "always all pages"
-    assert len(steps[-1]) <= 2
+        deepest = told(point)
+        assert deepest in (3, 4)
+        bits = range(deepest)
+        pages = len(point.asked) - 1 - deepest
+        assert point.asked == [
+            Fetch(EntryKind.RECORD),
+            *(Middle(at, prefix_of(one.key, at)) for at in bits),
+            *(Fetch(EntryKind.RECORD, deepest, prefix_of(one.key, deepest), page) for page in range(pages)),
+        ], "each bit by one answer, then all pages"
+        assert pages in (1, 2)
+        point.asked.clear()
+        assert await directory.fetch(ONION, [one.key]) == [one]
+        assert [asked.bits for asked in point.asked] == [deepest] * pages, "what was shown for it is known"
     assert point.unborne == []
-    assert len(set(point.circuits)) == len(wanted), "each lookup by a circuit of its own"
+    assert len(set(point.circuits)) == 8, "each lookup by a circuit of its own"
 
 
-async def test_of_a_million_records_the_first_look_takes_26_answers_and_later_ones_two(
-    serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("entries", "first", "bits"), [(10_000, (9, 9), (6, 7)), (1_000_000, (15, 16), (13, 14))]
+)
+async def test_the_first_look_takes_a_bit_for_an_answer_and_later_ones_two(
+    entries: int,
+    first: tuple[int, int],
+    bits: tuple[int, int],
+    serve: Serve,
+    crowd: list[StoredRecord],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What docs/adr/0007-records.md says of the price."""
     monkeypatch.setattr(StoredRecord, "verify", lambda record: None)
-    point = Vast(crowd[0], 1_000_000)
+    point = Vast.of(crowd[0], entries)
     directory = serve(point)
-    answers = []
-    for _ in range(4):
-        before = len(point.asked)
-        assert len(await directory.fetch(ONION, [point.key(123_456)])) == 1
-        answers.append(len(point.asked) - before)
-    assert (point.depth, told(point)) == (13, 13)
-    assert answers[0] == 26
-    assert max(answers[1:]) <= 2
-    before = len(point.asked)
-    assert len(await directory.fetch(ONION, [point.key(123_456 + 400)])) == 1
-    assert len(point.asked) - before < 10, "of what lies near it is known what to ask with"
+    for number in range(0, entries, entries // 20):
+        for least, most in (first, (1, 2), (1, 2)):
+            point.asked.clear()
+            assert len(await directory.fetch(ONION, [point.key(number)])) == 1
+            assert least <= len(point.asked) <= most
+            assert bits[0] <= told(point) <= bits[1]
 
 
-async def test_an_agent_that_begins_anew_says_no_more_than_one_that_ran(
+async def test_no_lookup_begins_with_what_was_shown_for_another_key(
     serve: Serve, crowd: list[StoredRecord]
 ) -> None:
-    """What was shown is in memory alone: whoever forgets it asks anew, from the whole store on."""
-    point = Point(crowd, depth=3)
-    for one in crowd[:3]:
-        before = len(point.asked)
-        assert await serve(point).fetch(ONION, [one.key]) == [one]
-        assert [asked.bits for asked in point.asked[before:]][:3] == [0, 0, 1]
+    point = Point(crowd)
+    directory, sequences = serve(point), []
+    for asking in (directory, serve(point)):
+        for one in crowd[:3]:
+            await asking.fetch(ONION, [one.key])
+        point.asked.clear()
+        await asking.fetch(ONION, [crowd[3].key])
+        sequences.append(point.asked[:])
+    point.asked.clear()
+    await serve(point).fetch(ONION, [crowd[3].key])
+    assert sequences == [point.asked] * 2
     assert point.unborne == []
 
 
 async def test_what_was_shown_counts_no_longer_than_it_is_in_time(
     serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    point, time = Point(crowd, depth=3), clock()
+    point, time = Point(crowd), clock()
     monkeypatch.setattr(subject, "exchange", point.exchange)
     directory = Directory(NoDialer(), time, SystemEntropy())
-    for one in crowd[:4]:
-        await directory.fetch(ONION, [one.key])
-    assert told(point) == 3
+    await directory.fetch(ONION, [crowd[0].key])
+    assert told(point) >= 3
     time.advance(3 * PERIOD)
     point.asked.clear()
     assert await directory.fetch(ONION, [crowd[0].key]) == []
     assert {asked.bits for asked in point.asked} == {0}
+
+
+async def test_whoever_fills_one_half_of_a_store_keeps_nobody_from_anything(
+    serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand entries and 200,000 that strangers put into the lower half: what lies there is narrowed further."""
+    monkeypatch.setattr(StoredRecord, "verify", lambda record: None)
+    honest, strangers = some_beginnings(1000), some_beginnings(200_000, seed=2) >> np.uint64(1)
+    point = Vast(crowd[0], np.concatenate([honest, strangers]))
+    bits = set()
+    for beginning in honest[:40]:
+        point.asked.clear()
+        assert await serve(point).fetch(ONION, [int(beginning).to_bytes(8) + bytes(24)])
+        assert len(point.asked) <= 16
+        bits.add(told(point))
+    assert (min(bits), max(bits)) == (3, 12)
+
+
+async def test_a_bucket_that_cannot_be_halved_and_is_too_large_is_not_fetched(
+    serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/adr/0007-records.md says of it: 2,048 entries of strangers beside fewer than 64."""
+    monkeypatch.setattr(StoredRecord, "verify", lambda record: None)
+    honest = some_beginnings(63)
+    for strangers, found in ((1900, True), (2049, False)):
+        beside = (some_beginnings(strangers, seed=2) >> np.uint64(1)) | np.uint64(1 << 63)
+        point = Vast(crowd[0], np.concatenate([honest >> np.uint64(1), beside]))
+        with suppress(TransportUnavailable) if not found else nullcontext():
+            assert len(await serve(point).fetch(ONION, [point.key(0)])) == 1
+        assert len(point.asked) == (16 if found else 1)
+
+
+async def test_a_key_costs_31_answers_at_most(
+    serve: Serve, crowd: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A liar that bears every bit out and has as many pages as anybody fetches."""
+    monkeypatch.setattr(StoredRecord, "verify", lambda record: None)
+    key = crowd[500].key
+    near = [msgspec.structs.replace(crowd[0], key=one) for one in _on_the_way_to(key)]
+    point = Costly(near, boasts=True)
+    directory = serve(point)
+    await directory.fetch(ONION, [key])
+    assert (told(point), len(point.asked)) == (14, 31)
+    for _ in range(4):
+        point.asked.clear()
+        await directory.fetch(ONION, [key])
+        assert len(point.asked) <= 31
+
+
+def _on_the_way_to(key: bytes) -> list[bytes]:
+    """64 keys in each half of all buckets on the way to `key`."""
+    keys = []
+    for bits in range(14):
+        for half in (0, 1):
+            beginning = 2 * prefix_of(key, bits) + half
+            keys += [((beginning << 255 - bits) + number).to_bytes(32) for number in range(LEAST_IN_BUCKET)]
+    return keys
 
 
 async def test_more_pages_than_are_reasonable_are_not_fetched(

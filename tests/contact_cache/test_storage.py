@@ -119,6 +119,21 @@ async def test_ranges_include_both_ends_and_come_in_pages(store: SqlEntryStore) 
     await assert_tallies_are_right(store)
 
 
+async def test_what_lies_around_a_middle_comes_from_both_sides_in_the_order_of_keys(
+    store: SqlEntryStore,
+) -> None:
+    keys = sorted(keys_of("around", 300))
+    await store.put_many([entry(key) for key in keys])
+    await store.put(entry(keys[150], kind=2))
+    lower, upper = (keys[10], keys[149]), (keys[150], keys[290])
+    found = await store.around(1, lower, upper, limit=64)
+    assert [row.key for row in found] == keys[86:214]
+    assert {row.kind for row in found} == {1}
+    found = await store.around(1, (keys[145], keys[149]), (keys[150], keys[151]), limit=64)
+    assert [row.key for row in found] == keys[145:152], "fewer where there are no more"
+    assert await store.around(3, lower, upper, limit=64) == []
+
+
 async def test_summaries_tell_what_is_there(store: SqlEntryStore) -> None:
     keys = sorted(keys_of("summaries", 40))
     await store.put_many([entry(key, place, body=bytes([place])) for place, key in enumerate(keys)])

@@ -105,6 +105,14 @@ class MemoryStore:
         self.read += len(found)
         return [self.rows[kind, key] for key in found[offset:]]
 
+    async def around(
+        self, kind: int, lower: tuple[bytes, bytes], upper: tuple[bytes, bytes], *, limit: int
+    ) -> Sequence[Entry]:
+        below = [key for key in self.keys(kind) if lower[0] <= key <= lower[1]][-limit:]
+        above = [key for key in self.keys(kind) if upper[0] <= key <= upper[1]][:limit]
+        self.read += len(below) + len(above)
+        return [self.rows[kind, key] for key in below + above]
+
     async def select_keys(self, kind: int, short_keys: Sequence[bytes]) -> Sequence[Entry]:
         return [self.rows[kind, key] for key in self.keys(kind) if key[:16] in short_keys]
 

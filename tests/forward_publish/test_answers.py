@@ -18,6 +18,7 @@ from relay.forward_publish import (
     Digests,
     EntryKind,
     Fetch,
+    Middle,
     Peers,
     PutAnswer,
     PutResult,
@@ -44,17 +45,31 @@ FETCH = Fetch(EntryKind.LISTING, 3, 5, 2)
 
 
 @settings(max_examples=30)
-@given(st.sampled_from(EntryKind), st.integers(0, 512), st.integers(1, 2**16), st.integers(0, 14))
-def test_slots_come_back(kind: EntryKind, count: int, pages: int, depth: int) -> None:
+@given(st.sampled_from(EntryKind), st.integers(0, 512), st.integers(1, 2**16), st.booleans())
+def test_slots_come_back(kind: EntryKind, count: int, pages: int, wide: bool) -> None:
     slots = [bytes([number % 251]) * kind.slot_size for number in range(min(count, page_size(kind)))]
     asked = Fetch(kind, 4, 9, 1)
-    answer = slots_answer(asked, slots, pages=pages, depth=depth)
+    answer = slots_answer(asked, slots, pages=pages, wide=wide)
     assert len(answer) == ANSWER_SIZE
     heading, found = parse_slots(answer, asked)
-    assert (found, heading.pages, heading.depth) == (slots, pages, depth)
+    assert (found, heading.pages, heading.wide) == (slots, pages, wide)
     some = slots[:5]
     want = Want(kind, [bytes([number]) * 16 for number in range(5)])
     assert parse_slots(slots_answer(want, some), want)[1] == some
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 128), st.integers(0, 3))
+def test_the_middle_of_a_bucket_comes_back(count: int, wide: int) -> None:
+    slots = [bytes([number]) * EntryKind.RECORD.slot_size for number in range(count)]
+    asked = Middle(4, 9)
+    answer = slots_answer(asked, slots, wide=wide)
+    assert len(answer) == ANSWER_SIZE
+    heading, found = parse_slots(answer, asked)
+    assert (found, heading.pages, heading.wide) == (slots, 0, wide)
+    for other in (Middle(4, 8), Middle(5, 9), Fetch(EntryKind.RECORD, 4, 9)):
+        with pytest.raises(PeerError, match="another question"):
+            parse_slots(answer, other)
 
 
 @settings(max_examples=10)
@@ -129,8 +144,8 @@ def _headed(**changes: Any) -> bytes:
         {"count": -1},
         {"pages": 0},
         {"pages": 2**16 + 1},
-        {"depth": 15},
-        {"depth": -1},
+        {"wide": 2},
+        {"wide": -1},
     ],
 )
 def test_a_heading_that_lies_is_refused(changes: dict[str, Any]) -> None:
@@ -139,11 +154,11 @@ def test_a_heading_that_lies_is_refused(changes: dict[str, Any]) -> None:
         parse_slots(_headed(**changes), FETCH)
 
 
-def test_a_depth_where_it_says_nothing_is_refused() -> None:
+def test_a_width_where_it_says_nothing_is_refused() -> None:
     asked = Peers()
     answer = peers_answer(asked, [])
     heading = msgspec.msgpack.decode(unpad(answer[:HEADING_SIZE]), type=Heading)
-    changed = pad(encode(msgspec.structs.replace(heading, depth=3)), HEADING_SIZE)
+    changed = pad(encode(msgspec.structs.replace(heading, wide=1)), HEADING_SIZE)
     assert parse_peers(answer, asked) == []
     with pytest.raises(PeerError, match="malformed"):
         parse_peers(changed + answer[HEADING_SIZE:], asked)

@@ -4,22 +4,17 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.core import MisuseError, PeerError, SeededEntropy
 from relay.forward_publish import (
-    CLOCK_SKEW,
-    FEW_PAGES,
     LEAST_IN_BUCKET,
     Bucket,
     EntryKind,
     Fetch,
     Look,
+    Middle,
     StoredRecord,
-    page_size,
     prefix_of,
-    upper_half_page,
 )
 from relay.forward_publish.answers import slots_answer
 from relay.forward_publish.bucket import CHECKED
@@ -38,18 +33,11 @@ def bucket_of(
     *,
     page: int = 0,
     pages: int = 1,
-    depth: int = 0,
+    wide: int = 0,
 ) -> Bucket:
     asked = Fetch(KIND, bits, prefix, page)
     slots = [record.body for record in records]
-    return Bucket.parse(slots_answer(asked, slots, pages=pages, depth=depth), asked)
-
-
-def whole_of(records: Sequence[StoredRecord], bits: int = 0, prefix: int = 0) -> Bucket:
-    """All pages of a bucket."""
-    parts = [records[at : at + 128] for at in range(0, len(records), 128)]
-    pages = [bucket_of(part, bits, prefix, page=at, pages=len(parts)) for at, part in enumerate(parts)]
-    return Bucket.join(pages)
+    return Bucket.parse(slots_answer(asked, slots, pages=pages, wide=wide), asked)
 
 
 def forged(record: StoredRecord) -> StoredRecord:
@@ -84,7 +72,7 @@ def counting(bucket: Bucket) -> Bucket:
         entries,
         bucket.refused,
         bucket.pages,
-        bucket.depth,
+        bucket.wide,
     )
 
 
@@ -147,10 +135,10 @@ def test_a_kind_that_cannot_be_read_is_our_callers_mistake_or_the_peers() -> Non
 
 
 def test_pages_are_joined() -> None:
-    pages = [bucket_of(RECORDS[at : at + 128], page=at // 128, pages=3, depth=2) for at in (0, 128, 256)]
+    pages = [bucket_of(RECORDS[at : at + 128], page=at // 128, pages=3, wide=1) for at in (0, 128, 256)]
     whole = Bucket.join(pages)
     assert whole.entries == tuple(RECORDS)
-    assert (whole.depth, whole.pages) == (2, 3)
+    assert (whole.wide, whole.pages) == (1, 3)
     again = [pages[0], bucket_of(RECORDS[127:255], page=1, pages=3), pages[2]]
     assert len(Bucket.join(again).entries) == 299, "what moved from page to page counts once"
     for wrong in ([], [pages[0], bucket_of([], 1, 0)]):
@@ -158,56 +146,60 @@ def test_pages_are_joined() -> None:
             Bucket.join(wrong)
 
 
+def around(
+    low: Sequence[StoredRecord],
+    high: Sequence[StoredRecord],
+    bits: int = 0,
+    prefix: int = 0,
+    *,
+    wide: int = 0,
+) -> Bucket:
+    """What a contact point says lies around the middle of a bucket."""
+    asked = Middle(bits, prefix)
+    return Bucket.parse(slots_answer(asked, [one.body for one in (*low, *high)], wide=wide), asked)
+
+
 def test_both_halves_are_good_or_none() -> None:
-    whole = whole_of(RECORDS)
-    assert whole.halves_good_until(NOW) == RECORDS[0].expires + CLOCK_SKEW
-    assert whole_of(under(1, 1), 1, 1).halves_good_until(NOW) > NOW
     low, high = under(1, 0), under(1, 1)
-    assert bucket_of([*low[:64], *high[:64]]).halves_good_until(NOW) > NOW
-    assert whole_of([*low[:63], *high]).halves_good_until(NOW) == 0.0
-    assert whole_of([*low, *high[:63]]).halves_good_until(NOW) == 0.0
-    assert bucket_of([]).halves_good_until(NOW) == 0.0
-    assert Bucket(KIND, 14, 0, whole.entries, 0, 1, 14).halves_good_until(NOW) == 0.0, (
-        "nobody asks with more bits"
+    assert around(low[-64:], high[:64]).halves_good_until(NOW) == RECORDS[0].expires
+    assert around(under(2, 2)[-64:], under(2, 3)[:64], 1, 1).halves_good_until(NOW) == RECORDS[0].expires
+    assert around(low[-63:], high[:64]).halves_good_until(NOW) is None
+    assert around(low[-64:], high[:63]).halves_good_until(NOW) is None
+    assert around(low[-63:], high[:65]).halves_good_until(NOW) is None
+    assert around(low[-128:], ()).halves_good_until(NOW) is None
+    assert around((), ()).halves_good_until(NOW) is None
+    assert around(low[-64:], high[:64], 1, 0).halves_good_until(NOW) is None, "not of that bucket"
+
+
+def test_what_is_unsigned_or_there_twice_or_behind_the_wrong_one_makes_no_half() -> None:
+    low, high = under(1, 0)[-64:], under(1, 1)[:64]
+    assert around(low, [*high[:63], forged(high[63])]).halves_good_until(NOW) is None
+    assert around([forged(low[0]), *low[1:]], high).halves_good_until(NOW) is None
+    assert around(low, [*high[:63], high[62]]).halves_good_until(NOW) is None
+    assert around(low, [high[1], high[0], *high[2:]]).halves_good_until(NOW) is None
+    assert around(high, low).halves_good_until(NOW) is None
+
+
+def test_halves_are_good_until_the_first_of_what_was_shown_expires() -> None:
+    old = sorted(
+        (stored_record(b"%032d" % number, now=NOW - PERIOD) for number in range(9)), key=lambda one: one.key
     )
+    few = [one for one in old if not prefix_of(one.key, 1)]
+    low = sorted([*few, *under(1, 0)[: 64 - len(few)]], key=lambda one: one.key)
+    assert around(low, under(1, 1)[:64]).halves_good_until(NOW) == few[0].expires < RECORDS[0].expires
 
 
-def test_what_is_unsigned_or_expired_or_there_twice_makes_no_half() -> None:
-    low, high = under(1, 0)[:64], under(1, 1)[:64]
-    assert bucket_of([*low, *high[:63], forged(high[63])]).halves_good_until(NOW) == 0.0
-    assert bucket_of([*low, *high[:63], high[62]]).halves_good_until(NOW) == 0.0
-    assert bucket_of([*low, *high]).halves_good_until(low[0].expires + CLOCK_SKEW + 1.0) == 0.0
-    spread = Bucket.join([bucket_of(low, pages=9), bucket_of(low, page=6, pages=9)])
-    assert spread.halves_good_until(NOW) == 0.0, "the same page again"
-
-
-def test_halves_are_good_as_long_as_what_was_checked_of_them() -> None:
-    """The entries that expire last are checked."""
-    old = [stored_record(b"%032d" % number, now=NOW - PERIOD) for number in range(200)]
-    for half in (0, 1):
-        young, aged = under(1, half), [one for one in old if prefix_of(one.key, 1) == half]
-        other = under(1, 1 - half)
-        few = sorted([*young[:40], *aged, *other], key=lambda record: record.key)
-        assert whole_of(few).halves_good_until(NOW) == aged[0].expires + CLOCK_SKEW
-        many = sorted([*young[:64], *aged, *other], key=lambda record: record.key)
-        assert whole_of(many).halves_good_until(NOW) == young[0].expires + CLOCK_SKEW
+def test_a_middle_says_of_each_half_whether_it_is_wide() -> None:
+    low, high = RECORDS[0].key, RECORDS[-1].key
+    for wide in range(4):
+        bucket = around((), (), wide=wide)
+        assert (bucket.half_is_wide(low), bucket.half_is_wide(high)) == (bool(wide & 1), bool(wide & 2))
+    assert not around((), (), 13, 2**13 - 1, wide=1).half_is_wide(b"\xff" * 32)
 
 
 def test_a_hit_costs_no_other_time_than_a_miss_where_halves_are_judged() -> None:
     """So many signatures as there are to check, whatever is wanted: it is not told what is."""
-    bucket = counting(whole_of(RECORDS))
+    bucket = counting(around(under(1, 0)[-64:], under(1, 1)[:64]))
     CHECKS.clear()
     bucket.halves_good_until(NOW)
     assert len(CHECKS) == 2 * LEAST_IN_BUCKET
-
-
-@given(st.integers(FEW_PAGES + 1, 2**16), st.floats(-5.0, 5.0), st.floats(0.0, 1.0))
-def test_the_first_page_and_another_lie_in_different_halves(pages: int, sigmas: float, last: float) -> None:
-    """However keys that are spread by chance fall, within five standard deviations."""
-    size = page_size(KIND)
-    entries = size * (pages - 1) + max(1, round(last * size))
-    low = entries / 2 + sigmas * entries**0.5 / 2
-    page = upper_half_page(pages)
-    assert low >= size
-    assert low <= page * size
-    assert (page + 1) * size <= entries, "a whole page"

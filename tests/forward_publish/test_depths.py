@@ -1,4 +1,4 @@
-"""How short prefixes have to be, and where their pages begin."""
+"""Of which buckets both halves hold 64 entries, and where pages begin."""
 
 from bisect import bisect_left
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.forward_publish.depths import Counts, depth_of, entries_under, place_of
+from relay.forward_publish.depths import Counts, entries_under, is_wide, place_of
 from relay.forward_publish.entries import key_range
 
 
@@ -18,29 +18,26 @@ def counted(keys: list[bytes]) -> Counts:
     return counts
 
 
-def test_every_prefix_of_the_depth_holds_64() -> None:
-    assert depth_of(np.zeros(1 << 14, dtype=np.int32)) == 0
-    assert depth_of(np.full(1 << 14, 64, dtype=np.int32)) == 14
-    assert depth_of(np.full(1 << 14, 63, dtype=np.int32)) == 13
-    halves = np.zeros(1 << 14, dtype=np.int32)
-    halves[0], halves[-1] = 64, 63
-    assert depth_of(halves) == 0
-    halves[-1] = 64
-    assert depth_of(halves) == 1
-    lonely = np.full(1 << 14, 1000, dtype=np.int32)
-    lonely[4711] = 0
-    assert depth_of(lonely) == 13
+def test_a_bucket_is_wide_whose_halves_both_hold_64() -> None:
+    counts = np.zeros(1 << 14, dtype=np.int32)
+    assert not is_wide(counts, 0, 0)
+    counts[0], counts[-1] = 64, 63
+    assert not is_wide(counts, 0, 0)
+    counts[-1] = 64
+    assert is_wide(counts, 0, 0)
+    assert not is_wide(counts, 1, 0), "all of its lower half"
+    counts[1 << 12] = 64
+    assert is_wide(counts, 1, 0)
+    assert not is_wide(counts, 1, 1)
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 2**32), st.integers(0, 200_000))
-def test_depth_is_the_deepest_for_which_that_holds(seed: int, entries: int) -> None:
-    counts = np.bincount(np.random.default_rng(seed).integers(0, 1 << 14, entries), minlength=1 << 14).astype(
-        np.int32
-    )
-    depth = depth_of(counts)
-    assert depth == 0 or counts.reshape(1 << depth, -1).sum(axis=1).min() >= 64
-    assert depth == 14 or counts.reshape(1 << (depth + 1), -1).sum(axis=1).min() < 64
+def test_a_bucket_is_as_wide_as_it_is_whatever_lies_elsewhere() -> None:
+    counts = np.zeros(1 << 14, dtype=np.int32)
+    counts[4710:4712] = 64
+    assert is_wide(counts, 13, 2355)
+    assert not any(is_wide(counts, 13, prefix) for prefix in (2354, 2356))
+    assert not is_wide(counts, 12, 2355 >> 1)
+    assert not is_wide(np.full(1 << 14, 1000, dtype=np.int32), 14, 4711), "nobody asks with more bits"
 
 
 @settings(max_examples=50)

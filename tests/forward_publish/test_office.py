@@ -20,6 +20,7 @@ from relay.forward_publish import (
     Entry,
     EntryKind,
     Fetch,
+    Middle,
     Peers,
     Put,
     PutAnswer,
@@ -73,6 +74,12 @@ class Bench:
         answer = await self.office.answer(request.to_bytes(), now, **changes)
         assert len(answer) == PUT_ANSWER_SIZE
         return PutAnswer.parse(answer)
+
+    async def middle(self, bits: int, prefix: int) -> Bucket:
+        asked = Middle(bits, prefix)
+        answer = await self.office.answer(asked.to_bytes(), NOW)
+        assert len(answer) == ANSWER_SIZE
+        return Bucket.parse(answer, asked)
 
     async def bucket(self, kind: EntryKind = EntryKind.RECORD, *asked: int) -> Bucket:
         fetch = Fetch(kind, *asked)
@@ -273,18 +280,41 @@ async def test_one_connection_puts_and_asks_only_a_little() -> None:
     await bench.put(RECORDS[2], visit=RecordVisit())
 
 
-async def test_a_bucket_comes_in_pages_and_says_how_deep_one_may_ask() -> None:
+async def test_a_bucket_comes_in_pages_and_says_whether_its_halves_may_be_asked_for() -> None:
     bench = Bench(RECORDS)
     pages = [await bench.bucket(EntryKind.RECORD, 0, 0, page) for page in range(4)]
     assert [len(page.entries) for page in pages] == [128, 128, 44, 0]
-    assert {(page.pages, page.depth) for page in pages} == {(3, 2)}
+    assert {(page.pages, page.wide) for page in pages} == {(3, 1)}
     assert list(Bucket.join(pages[:3]).entries) == RECORDS
     for prefix in range(4):
         bucket = await bench.bucket(EntryKind.RECORD, 2, prefix)
-        assert bucket.pages == 1
+        assert (bucket.pages, bucket.wide) == (1, 0)
         assert list(bucket.entries) == [record for record in RECORDS if prefix_of(record.key, 2) == prefix]
     beyond = await bench.bucket(EntryKind.RECORD, 14, 4711)
     assert beyond.pages == 1, "more bits are answered as well, if somebody wants to tell them"
+
+
+async def test_the_middle_of_a_bucket_is_what_lies_around_the_key_that_splits_it() -> None:
+    bench = Bench(RECORDS)
+    low, high = ([one for one in RECORDS if prefix_of(one.key, 1) == half] for half in (0, 1))
+    middle = await bench.middle(0, 0)
+    assert list(middle.entries) == low[-64:] + high[:64]
+    assert middle.wide == 3
+    quarters = [[one for one in RECORDS if prefix_of(one.key, 2) == quarter] for quarter in range(4)]
+    middle = await bench.middle(1, 1)
+    assert list(middle.entries) == quarters[2][-64:] + quarters[3][:64]
+    assert middle.wide == 0
+    few = await bench.middle(13, 4711)
+    assert [prefix_of(one.key, 13) for one in few.entries] == [4711] * len(few.entries), "that bucket alone"
+    assert bench.counted() == {"buckets answered": 3}
+
+
+async def test_the_middle_is_found_however_many_lie_on_one_side() -> None:
+    low, high = ([one for one in RECORDS if prefix_of(one.key, 1) == half] for half in (0, 1))
+    bench = Bench([*low[:3], *high])
+    middle = await bench.middle(0, 0)
+    assert list(middle.entries) == low[:3] + high[:64]
+    assert middle.wide == 2
 
 
 async def test_a_late_page_costs_no_more_than_the_first() -> None:

@@ -14,6 +14,7 @@ from relay.forward_publish import (
     Digests,
     EntryKind,
     Fetch,
+    Middle,
     Peers,
     Put,
     Request,
@@ -35,6 +36,7 @@ REQUESTS = st.one_of(
     st.builds(Put, KINDS, st.binary(max_size=4080), st.binary(min_size=WORK_SIZE, max_size=WORK_SIZE)),
     st.builds(lambda kind, where, page: Fetch(kind, where[0], where[1], page), KINDS, PREFIXES, PAGES),
     st.builds(lambda kind, where, page: Summary(kind, where[0], where[1], page), KINDS, PREFIXES, PAGES),
+    PREFIXES.filter(lambda where: where[0] < 14).map(lambda where: Middle(*where)),
     st.builds(Digests, KINDS),
     st.builds(Want, KINDS, st.lists(SHORT, min_size=1, max_size=MOST_WANTED, unique=True).map(tuple)),
     st.builds(Peers, st.just("") | st.from_regex(r"[a-z2-7]{56}", fullmatch=True)),
@@ -61,6 +63,7 @@ def test_a_request_shows_no_key_where_it_is_printed() -> None:
     for request in (
         put,
         Fetch(EntryKind.RECORD, 14, 4711),
+        Middle(13, 4711),
         Want(EntryKind.RECORD, (bytes(16),)),
         Peers("a" * 56),
     ):
@@ -70,7 +73,7 @@ def test_a_request_shows_no_key_where_it_is_printed() -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"request": 0}, "malformed"),
-    ({"request": 7}, "malformed"),
+    ({"request": 8}, "malformed"),
     ({"request": RequestKind.FETCH}, "wrong kind"),
     ({"request": RequestKind.FETCH, "kind": 4}, "wrong kind"),
     ({"request": RequestKind.PUT, "kind": -1, "work": bytes(WORK_SIZE)}, "wrong kind"),
@@ -80,6 +83,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"request": RequestKind.FETCH, "kind": 1, "page": 2**16}, "malformed"),
     ({"request": RequestKind.FETCH, "kind": 1, "body": b"x"}, "non-canonical"),
     ({"request": RequestKind.FETCH, "kind": 1, "onion": "a" * 56}, "non-canonical"),
+    ({"request": RequestKind.MIDDLE}, "wrong kind"),
+    ({"request": RequestKind.MIDDLE, "kind": 2}, "non-canonical"),
+    ({"request": RequestKind.MIDDLE, "kind": 1, "page": 1}, "non-canonical"),
+    ({"request": RequestKind.MIDDLE, "kind": 1, "bits": 14}, "bad prefix"),
+    ({"request": RequestKind.MIDDLE, "kind": 1, "bits": 2, "prefix": 4}, "bad prefix"),
     ({"request": RequestKind.DIGESTS, "kind": 1, "bits": 1}, "non-canonical"),
     ({"request": RequestKind.PUT, "kind": 1}, "malformed"),
     ({"request": RequestKind.PUT, "kind": 1, "work": bytes(9)}, "malformed"),

@@ -19,6 +19,7 @@ from relay.forward_publish import (
     LISTING_SECRET,
     REQUEST_SIZE,
     Fetch,
+    Middle,
     Put,
     Request,
     StoredRecord,
@@ -121,8 +122,10 @@ def put_by(passed: Passed, rows: Iterable[Row]) -> set[bytes]:
 
 
 def buckets_asked(passed: Passed) -> set[tuple[int, int]]:
-    """Bits and prefix of the buckets that were fetched by a circuit."""
-    return {(asked.bits, asked.prefix) for asked in _requests(passed) if isinstance(asked, Fetch)}
+    """Bits and prefix of the buckets that were asked for by a circuit, without those in which others of them lie."""
+    asked = {(one.bits, one.prefix) for one in _requests(passed) if isinstance(one, Fetch | Middle)}
+    on_the_way = {(at, prefix >> bits - at) for bits, prefix in asked for at in range(bits)}
+    return asked - on_the_way
 
 
 def _requests(passed: Passed) -> Iterator[Request]:
@@ -133,7 +136,7 @@ def _requests(passed: Passed) -> Iterator[Request]:
 
 def duties(passed: Passed, rows: Iterable[Row]) -> int:
     """How many different things a circuit did, each of which may be all that it does: bind tokens, send to one token,
-    leave one record, fetch one bucket."""
+    leave one record, fetch one bucket, and what shows on the way that it may be asked for."""
     done = bool(bound_on(passed)) + len(targets_of(passed)) + len(put_by(passed, rows))
     return done + len(buckets_asked(passed))
 

@@ -24,6 +24,7 @@ from relay.forward_publish import (
     HybridKey,
     HybridPublicKey,
     Introduction,
+    Middle,
     Peers,
     Prekey,
     Put,
@@ -79,7 +80,7 @@ def _slot(kind: EntryKind) -> Callable[[bytes], object]:
     return padded(read, kind.slot_size)
 
 
-def _answer(asked: Fetch | Want | Digests | Summary | Peers) -> Callable[[bytes], object]:
+def _answer(asked: Fetch | Middle | Want | Digests | Summary | Peers) -> Callable[[bytes], object]:
     """A heading of `data[0]` bytes, and behind it whatever is left."""
 
     def read(data: bytes) -> None:
@@ -87,7 +88,7 @@ def _answer(asked: Fetch | Want | Digests | Summary | Peers) -> Callable[[bytes]
         heading, rest = pad(data[1 : 1 + length], HEADING_SIZE), data[1 + length :]
         answer = heading + rest[: ANSWER_SIZE - HEADING_SIZE].ljust(ANSWER_SIZE - HEADING_SIZE, b"\0")
         match asked:
-            case Fetch() | Want():
+            case Fetch() | Middle() | Want():
                 parse_slots(answer, asked)
             case Digests():
                 parse_digests(answer, asked)
@@ -106,7 +107,7 @@ def _bucket(data: bytes) -> None:
     slot = pad(data[1 : kind.slot_size - 3], kind.slot_size)
     bucket = Bucket.parse(slots_answer(asked, [slot, slot], pages=1), asked)
     look = bucket.look([entry.key for entry in bucket.entries], NOW, ENTROPY)
-    if look.confirmed or not bucket.refused or bucket.halves_good_until(NOW):
+    if look.confirmed or not bucket.refused or bucket.halves_good_until(NOW) is not None:
         raise AssertionError("the same entry twice makes no bucket")
 
 
@@ -127,7 +128,7 @@ def _read_back(answer: bytes, asked: Request) -> None:
     match asked:
         case Put():
             PutAnswer.parse(answer)
-        case Fetch() | Want():
+        case Fetch() | Middle() | Want():
             parse_slots(answer, asked)
         case Digests():
             parse_digests(answer, asked)
@@ -170,6 +171,8 @@ def _requests() -> Iterable[bytes]:
         Put.of(listing, do_work(listing, 0)),
         Fetch(EntryKind.RECORD),
         Fetch(EntryKind.LISTING, 3, 5, 1),
+        Middle(),
+        Middle(13, 4711),
         Digests(EntryKind.RECORD),
         Summary(EntryKind.LISTING, 2, 1),
         Want(EntryKind.RECORD, (bytes(16), bytes(range(16)))),
@@ -197,6 +200,7 @@ def _bindings() -> Iterable[bytes]:
 
 _HELD = shelves.stored_record()
 _FETCH = Fetch(EntryKind.RECORD)
+_MIDDLE = Middle(3, 5)
 _WANT = Want(EntryKind.LISTING, (bytes(16),))
 _DIGESTS = Digests(EntryKind.RECORD)
 _SUMMARY = Summary(EntryKind.RECORD, 1, 1)
@@ -237,7 +241,12 @@ CODECS = (
     Codec(
         "slots-answer",
         _answer(_FETCH),
-        _answers(slots_answer(_FETCH, [bytes(2039) + b"\x01"], pages=2, depth=3)),
+        _answers(slots_answer(_FETCH, [bytes(2039) + b"\x01"], pages=2, wide=1)),
+    ),
+    Codec(
+        "middle-answer",
+        _answer(_MIDDLE),
+        _answers(slots_answer(_MIDDLE, [bytes(2039) + b"\x01"], wide=3)),
     ),
     Codec("want-answer", _answer(_WANT), _answers(slots_answer(_WANT, [b"\x01" * 510]))),
     Codec(
