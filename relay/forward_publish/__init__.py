@@ -50,6 +50,7 @@ from relay.forward_publish.parsers import EntryParsers
 from relay.forward_publish.periods import (
     CLOCK_SKEW,
     PERIOD,
+    SWEEP_EVERY,
     coarse_revision,
     current_period,
     latest_expiry,
@@ -135,6 +136,7 @@ __all__ = [
     "REQUEST_SIZE",
     "SEALED_SIZE",
     "SHORT_KEY_SIZE",
+    "SWEEP_EVERY",
     "TIME_WINDOW",
     "Bucket",
     "CallEpochs",

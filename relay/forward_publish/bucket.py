@@ -17,6 +17,7 @@ from relay.forward_publish.entries import (
     prefix_of,
 )
 from relay.forward_publish.parsers import EntryParsers
+from relay.forward_publish.periods import CLOCK_SKEW, PEER_SKEW, STILL_THERE
 from relay.forward_publish.requests import Fetch, Middle
 
 CHECKED = 16
@@ -34,6 +35,9 @@ MOST_PAGES = 16
 An honest contact point's bucket has one or two where its halves may not be asked for, unless strangers fill one of
 them and leave the other with fewer than 64: then nothing under that prefix can be looked up there.
 """
+
+_LATER_GONE = STILL_THERE - CLOCK_SKEW
+"""Seconds by which an entry counts longer in a crowd than where it is wanted itself."""
 
 _PARSERS = EntryParsers()
 
@@ -115,8 +119,8 @@ class Bucket:
 
         Some others are checked as well, see `CHECKED`.
         """
-        usable = {entry.key: entry for entry in self.entries if _in_time(entry, now)}
-        mine = [usable[key] for key in wanted if key in usable]
+        usable = {entry.key: entry for entry in self.entries if _in_crowd(entry, now)}
+        mine = [usable[key] for key in wanted if key in usable and _in_time(usable[key], now)]
         others = [entry for key, entry in usable.items() if key not in wanted]
         sample = entropy.draw(others, CHECKED - len(mine))
         found = tuple(_authentic(mine))
@@ -141,7 +145,7 @@ class Bucket:
         upper = [prefix_of(entry.key, self.bits + 1) & 1 for entry in self.entries]
         if self.refused or (len(upper), sum(upper)) != (2 * LEAST_IN_BUCKET, LEAST_IN_BUCKET):
             return None
-        if not all(_in_time(entry, now) for entry in self.entries):
+        if not all(_in_crowd(entry, now) for entry in self.entries):
             return None
         if len(_authentic(self.entries)) < len(self.entries):
             return None
@@ -151,6 +155,19 @@ class Bucket:
 def _in_time(entry: ReadEntry, now: float) -> bool:
     try:
         entry.check_time(now)
+    except PeerError:
+        return False
+    return True
+
+
+def _in_crowd(entry: ReadEntry, now: float) -> bool:
+    """Whether an honest contact point may have the entry, whose clock differs from ours, and the owner's from its.
+
+    All that it has counts: at the change of periods half of a store expires at once, and who took it for gone before it
+    was gone could bear out nothing.
+    """
+    try:
+        entry.check_time(now - _LATER_GONE, ahead=_LATER_GONE + CLOCK_SKEW + PEER_SKEW)
     except PeerError:
         return False
     return True

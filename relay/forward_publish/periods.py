@@ -17,6 +17,12 @@ CLOCK_SKEW = 1800
 PEER_SKEW = 2 * CLOCK_SKEW
 """The same for what another contact point hands on: its clock may differ from ours, the owner's from its."""
 
+SWEEP_EVERY = 60
+"""Seconds between two times at which a contact point forgets what its own clock has called expired for `CLOCK_SKEW`."""
+
+STILL_THERE = 2 * CLOCK_SKEW + SWEEP_EVERY
+"""Seconds for which an entry may lie at an honest contact point after its expiry, by the clock of somebody who asks."""
+
 MOST_PERIOD = 2**36
 """Revisions of any later one would not fit a number."""
 

@@ -29,6 +29,7 @@ from relay.core import (
 )
 from relay.forward_publish import (
     REQUEST_SIZE,
+    SWEEP_EVERY,
     ContactPoint,
     EntryKind,
     EntryParsers,
@@ -61,8 +62,6 @@ RECORD_IDLE = 30.0
 RECORD_LIFE = 900.0
 """Seconds that a connection to the record port may last, however busy: there are few places."""
 
-_EXPIRE_EVERY = 60.0
-"""Seconds.  What has expired counts in the digests until it is gone, and would look like a difference to peers."""
 _READ = 65536
 _KEY_FILE = "onion.key"
 _LONGEST_SOCKET_PATH = 100
@@ -306,7 +305,8 @@ class ContactPointNode:
             with suppress(TransportUnavailable):  # the watch has heard of it
                 await self._office.expire(self._clock.wall())
             self._watch.look()
-            await asyncio.sleep(_EXPIRE_EVERY)
+            # What has expired counts in the digests until it is gone, and would look like a difference to peers.
+            await asyncio.sleep(SWEEP_EVERY)
 
     def _note(self, stream: str, data: bytes) -> None:
         if self._tap is not None and data:

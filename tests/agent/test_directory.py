@@ -12,13 +12,17 @@ from relay.agent import directory as subject
 from relay.agent.directory import Directory
 from relay.core import ManualClock, PeerError, SystemEntropy, TransportUnavailable
 from relay.forward_publish import (
+    CLOCK_SKEW,
     LEAST_IN_BUCKET,
     MOST_WORK,
     PERIOD,
+    SWEEP_EVERY,
     EntryKind,
     Fetch,
     Middle,
     StoredRecord,
+    current_period,
+    latest_expiry,
     prefix_of,
 )
 from relay.forward_publish.answers import PutAnswer, PutResult, slots_answer
@@ -26,7 +30,7 @@ from relay.forward_publish.requests import parse_request
 from relay.forward_publish.work import BASE_BITS, grind, work_bits
 from relay.wire import OnionDialer
 from tests.agent.record_points import ONION, WALL, Costly, NoDialer, Point, Vast, some_beginnings, told
-from tests.forward_publish.shelves import some_records
+from tests.forward_publish.shelves import some_records, stored_record
 from tests.node.descriptors import any_descriptor
 
 WELL_FILLED = 1100
@@ -57,9 +61,9 @@ def directory(point: Point, serve: Serve) -> Directory:
     return serve(point)
 
 
-def clock() -> ManualClock:
+def clock(wall: float = WALL) -> ManualClock:
     made = ManualClock()
-    made.advance(WALL - made.wall())
+    made.advance(wall - made.wall())
     return made
 
 
@@ -166,6 +170,33 @@ async def test_what_was_shown_counts_no_longer_than_it_is_in_time(
     point.asked.clear()
     assert await directory.fetch(ONION, [crowd[0].key]) == []
     assert {asked.bits for asked in point.asked} == {0}
+
+
+@pytest.mark.parametrize("ahead", [-CLOCK_SKEW, 0, CLOCK_SKEW])
+async def test_at_the_change_of_periods_a_crowd_counts_as_long_as_it_is_there(
+    ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a store expires at once, and goes half an hour and a sweep later by the clock of the contact point; the
+    agent's is as far off as a clock may be."""
+    end = latest_expiry(current_period(WALL))
+    old, new = (
+        [stored_record(b"%016d%016d" % (made, number), now=end - made) for number in range(600)]
+        for made in (PERIOD + 3600, 3600)
+    )
+    point = Point([*old, *new])
+    told_at = []
+    for past in (-CLOCK_SKEW, 0, CLOCK_SKEW + SWEEP_EVERY - 1):
+        monkeypatch.setattr(subject, "exchange", point.exchange)
+        directory = Directory(NoDialer(), clock(end + past + ahead), SystemEntropy())
+        for one in new[:3]:
+            point.asked.clear()
+            assert await directory.fetch(ONION, [one.key]) == [one]
+            told_at.append(told(point))
+    assert min(told_at) >= 3
+    point.stock(new)
+    assert await directory.fetch(ONION, [new[0].key]) == [new[0]]
+    found = await directory.fetch(ONION, [old[0].key])
+    assert found == [], "what expired itself is not found for that"
 
 
 async def test_whoever_fills_one_half_of_a_store_keeps_nobody_from_anything(

@@ -7,7 +7,9 @@ import pytest
 
 from relay.core import MisuseError, PeerError, SeededEntropy
 from relay.forward_publish import (
+    CLOCK_SKEW,
     LEAST_IN_BUCKET,
+    SWEEP_EVERY,
     Bucket,
     EntryKind,
     Fetch,
@@ -203,3 +205,22 @@ def test_a_hit_costs_no_other_time_than_a_miss_where_halves_are_judged() -> None
     CHECKS.clear()
     bucket.halves_good_until(NOW)
     assert len(CHECKS) == 2 * LEAST_IN_BUCKET
+
+
+def test_a_crowd_is_whatever_an_honest_contact_point_may_have() -> None:
+    """By its clock, half an hour behind ours, it is not gone before half an hour and a sweep are over."""
+    middle = around(under(1, 0)[-64:], under(1, 1)[:64])
+    whole, wanted = bucket_of(RECORDS[:128]), RECORDS[3]
+    end = wanted.expires
+    gone = end + 2 * CLOCK_SKEW + SWEEP_EVERY
+    for now in (end - 1, end + CLOCK_SKEW, gone - 1):
+        assert middle.halves_good_until(now) == end
+        found = (wanted,) if now < end + CLOCK_SKEW else ()
+        assert whole.look([wanted.key], now, ENTROPY) == Look(found, True), "expired itself, it is not found"
+    assert middle.halves_good_until(gone) is None
+    assert not whole.look([], gone, ENTROPY).confirmed
+    begins = wanted.period * PERIOD
+    assert middle.halves_good_until(begins - 3 * CLOCK_SKEW) == end, (
+        "owners' clocks and peers' are ahead, ours behind"
+    )
+    assert middle.halves_good_until(begins - 3 * CLOCK_SKEW - 1) is None

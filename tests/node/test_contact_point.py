@@ -337,7 +337,7 @@ async def test_every_request_of_the_record_port(start_node: Node) -> None:
 
 
 async def test_what_expires_goes(start_node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contact_point, "_EXPIRE_EVERY", 0.02)
+    monkeypatch.setattr(contact_point, "SWEEP_EVERY", 0.02)
     clock = ManualClock()
     node, tor = await start_node(clock=clock)
     put = put_of(any_record(clock.wall()))
@@ -350,7 +350,7 @@ async def test_what_expires_goes(start_node: Node, monkeypatch: pytest.MonkeyPat
 async def test_what_ends_though_it_has_to_go_on_is_said_by_kind_alone(
     start_node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(contact_point, "_EXPIRE_EVERY", 0.02)
+    monkeypatch.setattr(contact_point, "SWEEP_EVERY", 0.02)
     node, _ = await start_node()
 
     async def fail(_before: float) -> int:
