@@ -17,9 +17,10 @@ from relay.node.contact_point import ContactPointNode
 from relay.node.descriptor_publisher import COPIES, DescriptorPublisher, find_work
 from relay.node.peer_stream import RECORD_PORT
 from relay.wire import frame
-from tests.node.conftest import LoopbackTor, StartNode
+from tests.node.conftest import StartNode
 from tests.node.descriptors import any_descriptor
 from tests.node.fake_tor import until
+from tests.node.loopback_tor import LoopbackTor
 
 POINTS = tuple(letter * 56 for letter in "cde")
 

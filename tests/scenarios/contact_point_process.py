@@ -7,43 +7,16 @@ the port of its records.  Forked, because starting Python anew for each takes lo
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
-from relay.core import SystemClock, SystemEntropy, TransportUnavailable
+from relay.core import SystemClock, SystemEntropy
 from relay.forward_publish import ContactPointLimits
 from relay.node.contact_point import ContactPointNode
 from relay.node.contact_point_settings import ContactPointSettings
 from relay.node.peer_stream import RECORD_PORT
-from relay.tor import OnionKey, OnionService, TorSettings
+from relay.tor import TorSettings
+from tests.node.loopback_tor import LoopbackTor
 
 WORK_BITS = 1
-
-
-class NoTor:
-    """Publishes nothing and reaches nobody; the node's own sockets are all there is."""
-
-    def __init__(self) -> None:
-        self.ports: Mapping[int, tuple[str, int] | Path] = {}
-
-    async def publish(
-        self,
-        key: OnionKey | None,
-        ports: Mapping[int, tuple[str, int] | Path],
-        *,
-        proof_of_work: bool = False,
-    ) -> OnionService:
-        self.ports = ports
-        return OnionService("b" * 56, OnionKey("ED25519-V3:kept"), _nothing)
-
-    async def open(
-        self, onion: str, port: int, *, isolation: str
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        raise TransportUnavailable("nobody there")
-
-
-async def _nothing() -> None:
-    pass
 
 
 async def _serve(state: str) -> None:
@@ -52,7 +25,7 @@ async def _serve(state: str) -> None:
         tor=TorSettings(mode="running"),
         limits=ContactPointLimits(work_bits=WORK_BITS, puts_per_connection=1_000_000),
     )
-    tor = NoTor()
+    tor = LoopbackTor()
     node = ContactPointNode(settings, tor, SystemClock(), SystemEntropy())
     await node.start()
     match tor.ports[RECORD_PORT]:
