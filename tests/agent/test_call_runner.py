@@ -44,12 +44,16 @@ async def test_a_whole_call(tmp_path: Path) -> None:
         assert dialled.said == [("progress", 180), ("answer", 200)]
         await speak(world.alice, dialled, 40)
         await speak(world.bob, rung, 40)
-        assert frames_of(world.bob) == list(range(40))
-        assert frames_of(world.alice) == list(range(40))
+        # What came in a burst when the lines met, the reflector gives up, one in ten calls; it counts it.
+        given_up = sum(world.forwarding.counters()[name] for name in ("queue_trimmed", "queue_full"))
+        assert given_up <= 2
+        for person in (world.alice, world.bob):
+            heard = frames_of(person)
+            assert heard == sorted(set(heard))
+            assert len(heard) >= 40 - given_up
         world.alice.agent._phone_event(HungUp(dialled.as_call))
         ended = await world.bob.wait("call-ended")
         assert ended.fields["reason"] == "hung up by the other side"
-        # What came in a burst when the lines met, the reflector gives up, one in ten calls; it counts it.
         given_up = sum(world.forwarding.counters()[name] for name in ("queue_trimmed", "queue_full"))
         assert int(str(ended.fields["lost_cells"])) <= min(given_up, 2)
         assert int(str(ended.fields["cells_received"])) > 80
@@ -302,9 +306,14 @@ async def test_hostile_cells_of_the_peer_do_no_harm(tmp_path: Path) -> None:
         await asyncio.sleep(1.0)
         assert not world.alice.events("call-ended")
         await speak(world.alice, dialled, 5)
-        assert frames_of(world.bob) == list(range(5))
-        bob.voice.keyed.packer.offer_control(bye)
-        ended = await world.alice.wait("call-ended")
+        assert set(range(5)) >= set(frames_of(world.bob)) != set(), "the call goes on"
+        for _ in range(20):
+            # It fills forty cells, a reflector may trim one, and nothing but a transaction of SIP sends it again.
+            bob.voice.keyed.packer.offer_control(bye)
+            await asyncio.sleep(4.0)
+            if world.alice.events("call-ended"):
+                break
+        (ended,) = world.alice.events("call-ended")
         assert ended.fields["reason"] == "hung up by the other side"
         world.bob.agent._phone_event(HungUp(rung.as_call))
         await world.quiet()
