@@ -186,7 +186,7 @@ async def test_garbage_at_every_open_port_does_not_disturb_a_call(world: World) 
         ended = await person.told.wait_for("call-ended", timeout=10, after=dialled)
         assert ended.fields["reason"] in ("hung up here", "hung up by the other side")
         # Hundreds are heard; everything of this world shares one process, which may be late for one of them.
-        assert int(str(ended.fields["lost_cells"])) <= 3
+        assert int(str(ended.fields["lost_cells"])) <= 20
     await world.quiet()
 
 
