@@ -18,7 +18,7 @@ from relay.agent.kept import NotKept, file_lock, read_file, replace_file
 from relay.agent.overwriting import destroy_file, overwrite
 from relay.agent.put_aside import put_aside, put_aside_of
 from relay.agent.sealed_files import SealedFiles, nobody
-from relay.core import ConfigurationError, Entropy, PeerError, private_directory
+from relay.core import ConfigurationError, Entropy, PeerError, private_directory, rename_for_good
 from relay.identity.vault import COST, Cost, Vault, check_header, create, header_for, unlock
 
 VAULT = "vault"
@@ -110,7 +110,7 @@ class VaultDirectory:
                 files.write(name, content)
             for name in HEADERS:
                 replace_file(making / name, header)
-            _rename_for_good(making, self.path)
+            rename_for_good(making, self.path)
         except OSError as error:
             raise NotKept(f"the vault cannot be made ({error.strerror})") from None
         finally:
@@ -197,12 +197,3 @@ def _alone_in(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _rename_for_good(old: Path, new: Path) -> None:
-    old.rename(new)
-    directory = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -19,7 +19,7 @@ from relay.core.errors import (
 )
 from relay.core.hardening import keep_from_swap, shield_process
 from relay.core.logs import configure_logging, get_logger
-from relay.core.private_files import prepared_private, private_directory, replace_private
+from relay.core.private_files import prepared_private, private_directory, rename_for_good, replace_private
 from relay.core.redaction import redact
 from relay.core.wiping import passing, wipe
 
@@ -46,6 +46,7 @@ __all__ = [
     "prepared_private",
     "private_directory",
     "redact",
+    "rename_for_good",
     "replace_private",
     "shield_process",
     "spawn",

@@ -1,5 +1,6 @@
 """Directories and files of a role's state: its user's alone, and a file's old content or its new one, never half."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,8 @@ def replace_private(path: Path, data: bytes) -> None:
 
 @contextmanager
 def prepared_private(path: Path, data: bytes) -> Iterator[Callable[[], None]]:
-    """As `replace_private`, in two steps: what was yielded puts it in its place, which takes no time.
+    """As `replace_private`, in two steps: what was yielded puts it in its place, before anything that is put in its
+    place later, also where the power fails.
 
     Raises `OSError`; without the second step nothing has changed.
     """
@@ -38,8 +40,22 @@ def prepared_private(path: Path, data: bytes) -> Iterator[Callable[[], None]]:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        yield lambda: os.rename(new, path)
+        yield lambda: rename_for_good(new, path)
     except Exception:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
+
+
+def rename_for_good(old: Path, new: Path) -> None:
+    """Rename within one directory, before whatever is done later, also where the power fails.  Raises `OSError`."""
+    os.rename(old, new)
+    directory = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        # Some file systems have no such thing, and there the new name is all that can be had.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(directory)
