@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every test, or those that are named: first those that can share the cores, then those that have the machine to
-# themselves, because they hear real calls over real tors.
+# Every test, or those that are named: first those that can share the cores, then real calls over real tors, which mostly
+# wait, two at a time, then those that have the machine to themselves.
 #
 # A circuit of Tor fails now and then, as it does for everybody, and a tester of ten calls at a stretch meets that; and a
 # machine that stands still for a second is late for a real socket.  So what failed is tried once more, by itself, and
@@ -19,17 +19,19 @@ run() {
 	[ $status -ne $NOTHING ] || status=0
 }
 
-# The same, and once more what failed, without the first so many options, which spread tests over the cores.
+# The same, over so many processes, one file to each at a time; and once more what failed, in one process.
 twice() {
-	kind=$1 spread=$2
+	kind=$1 processes=$2
 	shift 2
-	run "$kind" "$@"
+	run "$kind" -n "$processes" --dist loadfile "$@"
 	[ $status -eq $FAILED ] || return $status
 	echo "tests: what failed is tried once more, by itself"
-	shift "$spread"
 	run "$kind" --last-failed --last-failed-no-failures none "$@"
 	return $status
 }
 
-twice "not alone" 6 -n auto --maxprocesses 4 --dist loadfile "$@"
+# Many wait for a tor or a clock now and then: one more than there are cores keeps those busy.
+cores=$(nproc)
+twice "not alone and not call" $((cores < 4 ? cores + 1 : 4)) "$@"
+twice call 2 "$@"
 twice alone 0 "$@"

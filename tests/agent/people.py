@@ -394,6 +394,12 @@ class World:
         return self.site.forwarding
 
     @property
+    def given_up(self) -> int:
+        """Cells that reflectors let go: of two that wait for one line the older one, where lines meet or stay so."""
+        counts = [site.forwarding.counters() for site in self.sites]
+        return sum(count[name] for count in counts for name in ("queue_trimmed", "queue_full"))
+
+    @property
     def descriptor(self) -> Descriptor:
         return self.site.descriptor
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.agent import reachability
 from relay.agent.contact_file import Introducing, OwnListing
 from relay.agent.inbox import MOST_FOR_A_TOKEN
 from relay.agent.introducing import RESEND
@@ -14,6 +15,12 @@ from relay.forward_publish import LISTING_SECRET, RecordStatus
 from relay.identity import InvitationKind
 from tests.agent.halves import CLOCK, DAY, FIRST, Half, Shelf, introduced, running
 from tests.agent.virtual_time import in_virtual_time
+
+
+@pytest.fixture(autouse=True)
+def _few_wakings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days of the clock are seconds of the test: nothing here depends on the moment at which a change is noticed."""
+    monkeypatch.setattr(reachability, "NOTICE_EVERY", 10.0)
 
 
 def refused(person: Half, name: str) -> RecordStatus:
@@ -105,7 +112,7 @@ async def test_who_finds_nothing_for_days_is_told_once_and_goes_on_looking(tmp_p
         assert "whoever gave it to you is away, or takes nobody by it any more" in str(told[1]["reason"])
         assert silent(bob, "alice")
         async with running(alice):
-            await asyncio.sleep(5 * 3600.0)
+            await asyncio.sleep(12 * 3600.0)
             assert bob.knows("alice")
 
 
@@ -162,7 +169,7 @@ async def test_an_inviter_who_comes_a_day_later_finds_the_introduction(tmp_path:
         await asyncio.sleep(DAY)
         assert not bob.knows("alice")
         async with running(alice):
-            await asyncio.sleep(5 * 3600.0)
+            await asyncio.sleep(12 * 3600.0)
             assert bob.knows("alice")
             assert alice.knows("bob")
 
@@ -197,7 +204,7 @@ async def test_an_inviter_who_was_away_for_most_of_a_day_is_found_whichever_intr
         await asyncio.sleep(20 * 3600.0)
         alice.book.accept(alice.book.requests[0].id, "bob", SystemEntropy())
         async with running(alice):
-            await asyncio.sleep(5 * 3600.0)
+            await asyncio.sleep(12 * 3600.0)
             assert bob.knows("alice")
             assert alice.knows("bob")
     assert alice.book.named("bob").secret == bob.book.named("alice").secret
@@ -231,7 +238,7 @@ async def test_who_used_an_invitation_is_not_turned_away_while_the_contact_recor
         assert not bob.knows("alice")
         assert not bob.events("too-late"), "the record that says so says by whom it was used"
         shelf.full = False
-        await asyncio.sleep(5 * 3600.0)
+        await asyncio.sleep(12 * 3600.0)
         assert bob.knows("alice")
 
 
@@ -250,7 +257,7 @@ async def test_a_yes_is_heard_of_also_after_the_invitation_ended(tmp_path: Path,
         sent = len(shelf.messages)
         alice.book.accept(alice.book.requests[0].id, "bob", SystemEntropy())
         async with running(alice):
-            await asyncio.sleep(5 * 3600.0)
+            await asyncio.sleep(12 * 3600.0)
             assert bob.knows("alice")
             assert alice.knows("bob")
         assert len(shelf.messages) == sent, "nobody is asked again by what ended"

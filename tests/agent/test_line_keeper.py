@@ -46,15 +46,19 @@ async def talk_long(world: World) -> tuple[ScriptedCall, ScriptedCall]:
 
 
 async def hear(world: World, calls: tuple[ScriptedCall, ScriptedCall], mark: int) -> None:
-    """Both say something, and both hear all of it."""
+    """Both say something, and both hear all of it, but for what a reflector gave up."""
+    given_up = world.given_up
     for number in range(20):
         for person, call in zip(world.people.values(), calls, strict=True):
             person.microphone.say(bytes((mark, number)) + VOICE[2:], call.agents_port)
         await asyncio.sleep(TICK)
     await asyncio.sleep(0.3)
+    given_up = world.given_up - given_up
+    assert given_up <= 2
     for person in world.people.values():
         heard = [one[1] for one in person.microphone.payloads if one[0] == mark and one[2:] == VOICE[2:]]
-        assert heard == list(range(20))
+        assert heard == sorted(set(heard))
+        assert len(heard) >= 20 - given_up
 
 
 async def end(world: World, calls: tuple[ScriptedCall, ScriptedCall]) -> None:

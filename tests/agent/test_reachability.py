@@ -4,16 +4,25 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from relay.agent import reachability
 from relay.agent.lookups import EVERY as LOOK_EVERY
 from relay.agent.lookups import LAST_RESORT
 from relay.agent.missed import SOON
+from relay.agent.reachability import NOTICE_EVERY
 from relay.agent.regrouping import LATE
 from relay.core import SystemEntropy
 from relay.forward_publish import PERIOD, EntryKind, StoredRecord, current_period, record_key
 from relay.forward_publish.publication import EVERY
 from tests.agent.halves import CLOCK, FIRST, SECOND, THIRD, Half, Shelf, introduced, running
 from tests.agent.virtual_time import in_virtual_time
+
+
+@pytest.fixture(autouse=True)
+def _few_wakings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days of the clock are seconds of the test: all but one depend on no moment at which a change is noticed."""
+    monkeypatch.setattr(reachability, "NOTICE_EVERY", 10.0)
 
 
 def puts_of(shelf: Shelf, person: Half, name: str, onion: str = FIRST) -> list[tuple[float, StoredRecord]]:
@@ -29,7 +38,10 @@ def puts_of(shelf: Shelf, person: Half, name: str, onion: str = FIRST) -> list[t
 
 
 @in_virtual_time
-async def test_two_new_contacts_are_ready_within_seconds(tmp_path: Path) -> None:
+async def test_two_new_contacts_are_ready_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reachability, "NOTICE_EVERY", NOTICE_EVERY)
     _, alice, bob = introduced(tmp_path)
     async with running(alice, bob):
         await asyncio.sleep(15.0)

@@ -27,7 +27,7 @@ from relay.lab.metrics import LeakReport, speech_leak
 from relay.lab.observer import observer_command
 from relay.rtp.cell import CELL_SIZE, TICK
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.call, pytest.mark.timeout(240)]
 
 SECONDS = 24
 HESITATION = 0.0005

@@ -25,7 +25,7 @@ from tests.integration.test_reflector_process import Manager
 from tests.integration.world import Person, World, open_world
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.call,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(400),
 ]

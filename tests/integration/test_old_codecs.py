@@ -15,7 +15,7 @@ from relay.lab.softphones import G722, OPUS, PCMU
 from tests.integration.world import ALICE, BOB, Person, World, open_world, start_phone
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.call,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(300),
 ]

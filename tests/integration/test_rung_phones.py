@@ -21,7 +21,7 @@ from tests.agent.secured_sides import Side, SocketPhone, cross, keys, meet
 from tests.integration.linphone import Linphone, LinphoneAccount
 from tests.integration.world import free_port
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.call, pytest.mark.timeout(60)]
 
 CLOCK = SystemClock()
 RATE = 16_000

@@ -20,8 +20,10 @@ from relay.core import SeededEntropy
 from relay.media_reflector import DROPS
 from tests.integration.world import BOB, World, open_world
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.call, pytest.mark.asyncio(loop_scope="module")]
 
+LOST = 20
+"""Cells of a call: everything of this world shares one process, which may be late for some of them."""
 
 _destinations: list[set[object]] = []
 
@@ -91,7 +93,7 @@ async def test_a_call_is_held_and_hung_up_in_the_cells(world: World) -> None:
     for person in (world.alice, world.bob):
         ended = await person.told.wait_for("call-ended", timeout=10, after=dialled)
         assert ended.fields["reason"] in ("hung up here", "hung up by the other side")
-        assert ended.fields["lost_cells"] == 0
+        assert int(str(ended.fields["lost_cells"])) <= LOST
     await world.quiet()
     assert world.messages_sent == sent, "the goodbye went in the cells"
     for person in (world.alice, world.bob):
@@ -185,8 +187,7 @@ async def test_garbage_at_every_open_port_does_not_disturb_a_call(world: World) 
     for person in (world.alice, world.bob):
         ended = await person.told.wait_for("call-ended", timeout=10, after=dialled)
         assert ended.fields["reason"] in ("hung up here", "hung up by the other side")
-        # Hundreds are heard; everything of this world shares one process, which may be late for one of them.
-        assert int(str(ended.fields["lost_cells"])) <= 20
+        assert int(str(ended.fields["lost_cells"])) <= LOST
     await world.quiet()
 
 

@@ -25,7 +25,7 @@ from tests.integration.world import ALICE, BOB, LINE_ADDRESSES, Person, World, o
 from tests.knowledge.needles import memory_of
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.call,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(420),
 ]

@@ -17,7 +17,7 @@ from tests.agent.keyring import Keyring
 from tests.integration.world import ALICE, BOB, PEOPLE, Person, World, open_world
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.call,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(300),
 ]

@@ -16,7 +16,7 @@ from tests.integration.linphone import Linphone, LinphoneAccount, hears
 from tests.integration.world import ALICE, BOB, Person, World, free_port, open_world
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.call,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(300),
 ]

@@ -24,7 +24,7 @@ from relay.tor import TorClient, TorSettings
 from tests.integration.world import ALICE, BOB, LINE_ADDRESSES, PEOPLE, World, open_world
 from tests.knowledge.needles import files_below, search, spellings
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.call, pytest.mark.asyncio(loop_scope="module")]
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ def phone(account: Account, directory: Path) -> Softphone:
     return Softphone(account, microphone, directory / account.user, SystemClock(), os.environ)
 
 
-@pytest.mark.alone
+@pytest.mark.call
 async def test_two_softphones_hear_each_other(tmp_path: Path) -> None:
     """Microphone frame 20 ms, codec 7 ms, the softphone's 4 ms timer, playout up to 60 ms."""
     alice, bob = phone(Account("alice"), tmp_path), phone(Account("bob"), tmp_path)
