@@ -30,8 +30,10 @@ twice() {
 	return $status
 }
 
-# Many wait for a tor or a clock now and then: one more than there are cores keeps those busy.
+# Many wait for a tor or a clock now and then: on two or three cores, one process more keeps those busy.
 cores=$(nproc)
-twice "not alone and not call" $((cores < 4 ? cores + 1 : 4)) "$@"
-twice call 2 "$@"
-twice alone 0 "$@"
+failed=0
+twice "not alone and not call" $((cores < 4 ? cores + 1 : 4)) "$@" || failed=$?
+twice call 2 "$@" || failed=$?
+twice alone 0 "$@" || failed=$?
+exit $failed

@@ -21,6 +21,7 @@ from relay.core import (
     prepared_private,
     private_directory,
     replace_private,
+    synchronise,
 )
 
 PREKEY_FILES = tuple(f"prekey.{age}" for age in range(4))
@@ -193,6 +194,14 @@ def replace_file(path: Path, content: bytes) -> None:
     """Either the old content or the new is there, whatever happens.  Raises `NotKept`."""
     try:
         replace_private(path, content)
+    except OSError as error:
+        raise _not_kept(error) from None
+
+
+def keep_names(directory: Path) -> None:
+    """What was made and renamed there is so for good, before whatever is destroyed next.  Raises `NotKept`."""
+    try:
+        synchronise(directory)
     except OSError as error:
         raise _not_kept(error) from None
 

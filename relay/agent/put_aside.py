@@ -6,6 +6,7 @@ Prekeys are not put aside: they have their days, and are destroyed (`relay.agent
 from pathlib import Path
 
 from relay.agent.kept import NotKept
+from relay.core import rename_for_good
 
 ASIDE = ".damaged"
 """The ending of what was put aside; a number follows where there is more than one."""
@@ -19,7 +20,7 @@ def put_aside(path: Path) -> Path:
         aside = path.with_name(f"{path.name}{ASIDE}{number or ''}")
         if not aside.exists():
             try:
-                path.rename(aside)
+                rename_for_good(path, aside)
             except OSError as error:
                 raise NotKept(f"what is damaged cannot be put aside ({error.strerror})") from None
             return aside

@@ -29,7 +29,7 @@ _TORS = "tor"
 _OTHER_ROLES = ".role.lock"
 """What a contact point or a reflector leaves in its state directory."""
 
-_HEADER = re.compile(r"header(\.copy)?(\.damaged\d*)?|\.header(\.copy)?\.new")
+_HEADER = re.compile(r"header(\.copy)?(\.damaged\d*|\.former)?|\.header(\.copy)?\.new")
 _PART = re.compile(r"[0-9a-f]{32}")
 _OTHERS = re.compile(r"[0-9a-f]{32}(\.damaged\d*)?|\.[0-9a-f]{32}\.(new|lock)|\.header\.lock")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from relay.agent.kept import NotKept, file_lock, read_file, replace_file
+from relay.agent.kept import NotKept, file_lock, keep_names, read_file, remove_file, replace_file
 from relay.agent.overwriting import destroy_file, overwrite
 from relay.agent.put_aside import put_aside, put_aside_of
 from relay.agent.sealed_files import SealedFiles, nobody
@@ -24,6 +24,8 @@ from relay.identity.vault import COST, Cost, Vault, check_header, create, header
 VAULT = "vault"
 """Its name in the state directory."""
 HEADERS = ("header", "header.copy")
+FORMER = ".former"
+"""The ending of a header that is about to be overwritten."""
 
 _NEW = "vault.new"
 
@@ -141,6 +143,7 @@ class VaultDirectory:
                 if self.header() != header:
                     return
                 for name in HEADERS:
+                    self._destroy_former(name)
                     fault = self._fault(name)
                     if fault or read_file(self.path / name) != header:
                         tell(self._make_anew(name, fault, header))
@@ -173,16 +176,33 @@ class VaultDirectory:
 
     def _replace_header(self, name: str, header: bytes) -> None:
         """The old one is overwritten where it lay, as far as the disk does such a thing: it opens by the old
-        passphrase."""
-        path = self.path / name
+        passphrase.  Until that is done it has a name, for who comes after somebody who was stopped."""
+        path, former = self.path / name, self._former(name)
+        self._destroy_former(name)
         try:
             old = path.open("r+b")
         except OSError:
             replace_file(path, header)
             return
         with old:
+            with suppress(OSError):
+                # Some file systems have no second names.
+                os.link(path, former)
+            keep_names(self.path)
             replace_file(path, header)
             overwrite(old.fileno())
+        remove_file(former)
+
+    def _former(self, name: str) -> Path:
+        return self.path / f"{name}{FORMER}"
+
+    def _destroy_former(self, name: str) -> None:
+        """What somebody left who was stopped, or, where it has its place still, the second name of that."""
+        path, former = self.path / name, self._former(name)
+        if path.exists() and former.exists() and former.samefile(path):
+            remove_file(former)
+        else:
+            destroy_file(former)
 
 
 @contextmanager

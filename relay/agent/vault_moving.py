@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from relay.agent.credentials import IDENTITY_FILE
-from relay.agent.kept import NAMES, PREKEY_FILES, Damaged, read_file
+from relay.agent.kept import NAMES, PREKEY_FILES, Damaged, keep_names, read_file
 from relay.agent.listings import DATABASE
 from relay.agent.overwriting import destroy_file
 from relay.agent.sealed_files import SealedFiles
@@ -52,7 +52,11 @@ def clear_up(state_directory: Path, files: SealedFiles) -> None:
 
     Raises `ConfigurationError` where it is something else than what the vault has.
     """
-    for path in plain_files(state_directory):
+    clear = plain_files(state_directory)
+    if clear:
+        # Whoever was stopped while it moved may have left the vault without a name that lasts.
+        keep_names(state_directory)
+    for path in clear:
         content = read_file(path) or b""
         if path.name in LEFT_BY_EARLIER or _is_left_of(content, files.read(path.name)):
             destroy_file(path)

@@ -30,6 +30,7 @@ from relay.core import (
     MisuseError,
     RefusedByPolicy,
     SystemEntropy,
+    synchronise,
     wipe,
 )
 
@@ -135,6 +136,7 @@ def export_(file: Path, config: Path, as_json: bool) -> None:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
+        synchronise(file.parent)
     except OSError as error:
         raise ConfigurationError(f"{file.name}: cannot be written ({error.strerror})") from None
     _say(

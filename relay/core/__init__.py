@@ -19,7 +19,13 @@ from relay.core.errors import (
 )
 from relay.core.hardening import keep_from_swap, shield_process
 from relay.core.logs import configure_logging, get_logger
-from relay.core.private_files import prepared_private, private_directory, rename_for_good, replace_private
+from relay.core.private_files import (
+    prepared_private,
+    private_directory,
+    rename_for_good,
+    replace_private,
+    synchronise,
+)
 from relay.core.redaction import redact
 from relay.core.wiping import passing, wipe
 
@@ -50,5 +56,6 @@ __all__ = [
     "replace_private",
     "shield_process",
     "spawn",
+    "synchronise",
     "wipe",
 ]

@@ -12,8 +12,11 @@ from relay.core.errors import ConfigurationError
 def private_directory(path: Path) -> None:
     """Make a state directory, private to its owner.  Raises `ConfigurationError`."""
     try:
+        new = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
+        for one in new:
+            synchronise(one.parent)
     except OSError as error:
         raise ConfigurationError(
             f"state_directory: cannot be used ({error.strerror}); choose another"
@@ -49,13 +52,38 @@ def prepared_private(path: Path, data: bytes) -> Iterator[Callable[[], None]]:
 
 def rename_for_good(old: Path, new: Path) -> None:
     """Rename within one directory, before whatever is done later, also where the power fails.  Raises `OSError`."""
-    os.rename(old, new)
-    directory = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY)
+    with _directory(new.parent) as synchronise_it:
+        os.rename(old, new)
+        synchronise_it()
+
+
+def synchronise(directory: Path) -> None:
+    """What was made, renamed and removed there so far is so before whatever is done later, also where the power
+    fails.  Raises `OSError`."""
+    with _directory(directory) as synchronise_it:
+        synchronise_it()
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[Callable[[], None]]:
+    """Yields what synchronises it.  It is opened at once, so that nothing was done yet where that fails."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        # It may be written to and not read.
+        yield os.sync
+        return
+    try:
+        yield lambda: _synchronise(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _synchronise(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError as error:
-        # Some file systems have no such thing, and there the new name is all that can be had.
         if error.errno != errno.EINVAL:
             raise
-    finally:
-        os.close(directory)
+        # Some file systems have no such thing for a directory.
+        os.sync()

@@ -89,11 +89,9 @@ class TrunkKeeper:
     async def _try(self, reference: ReflectorReference) -> str:
         """Know the other end, and begin where that is for us to do.  Why it cannot be, in a few words, or nothing."""
         descriptor: Descriptor | None = None
-        # Both questions on one circuit, which takes Tor seconds: that this reflector asks is said in the second one.
-        isolation = self._entropy.token(8).hex()
         try:
             descriptor = await fetch_descriptor(
-                self._dialer, reference, isolation=isolation, wall=self._clock.wall()
+                self._dialer, reference, isolation=self._isolation(), wall=self._clock.wall()
             )
             self._trunks.know(descriptor.identity, descriptor.static_key)
             if self._identity > descriptor.identity or self._trunks.is_up(descriptor.identity):
@@ -107,7 +105,7 @@ class TrunkKeeper:
                 descriptor,
                 self._keys.identity_key,
                 self._entropy,
-                isolation=isolation,
+                isolation=self._isolation(),
                 now=now,
             )
             if reference in self._ends:
@@ -138,3 +136,6 @@ class TrunkKeeper:
                 return False
             await asyncio.sleep(LOOK_EVERY)
         return True
+
+    def _isolation(self) -> str:
+        return self._entropy.token(8).hex()

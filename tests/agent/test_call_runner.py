@@ -304,9 +304,12 @@ async def test_hostile_cells_of_the_peer_do_no_harm(tmp_path: Path) -> None:
             bob.voice.keyed.packer.offer_control(data)
         await asyncio.sleep(1.0)
         assert not world.alice.events("call-ended")
+        given_up = world.given_up
         await speak(world.alice, dialled, 5)
-        assert set(range(5)) >= set(frames_of(world.bob)) != set(), "the call goes on"
-        for _ in range(20):
+        heard = frames_of(world.bob)
+        assert heard == sorted(set(heard))
+        assert len(heard) >= max(1, 5 - (world.given_up - given_up)), "the call goes on"
+        for _ in range(5):
             # It fills forty cells, a reflector may trim one, and nothing but a transaction of SIP sends it again.
             bob.voice.keyed.packer.offer_control(bye)
             await asyncio.sleep(4.0)

@@ -10,11 +10,15 @@ from relay.agent.contact_file import Introducing, OwnListing
 from relay.agent.inbox import MOST_FOR_A_TOKEN
 from relay.agent.introducing import RESEND
 from relay.agent.invitations import why_not_yet
+from relay.agent.lookups import RETRY_LAST
 from relay.core import SystemEntropy
 from relay.forward_publish import LISTING_SECRET, RecordStatus
 from relay.identity import InvitationKind
 from tests.agent.halves import CLOCK, DAY, FIRST, Half, Shelf, introduced, running
 from tests.agent.virtual_time import in_virtual_time
+
+WITHIN = 3 * RETRY_LAST
+"""Seconds until two have found each other: the one is found, looks, and is looked for once more."""
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +116,7 @@ async def test_who_finds_nothing_for_days_is_told_once_and_goes_on_looking(tmp_p
         assert "whoever gave it to you is away, or takes nobody by it any more" in str(told[1]["reason"])
         assert silent(bob, "alice")
         async with running(alice):
-            await asyncio.sleep(12 * 3600.0)
+            await asyncio.sleep(WITHIN)
             assert bob.knows("alice")
 
 
@@ -169,7 +173,7 @@ async def test_an_inviter_who_comes_a_day_later_finds_the_introduction(tmp_path:
         await asyncio.sleep(DAY)
         assert not bob.knows("alice")
         async with running(alice):
-            await asyncio.sleep(12 * 3600.0)
+            await asyncio.sleep(WITHIN)
             assert bob.knows("alice")
             assert alice.knows("bob")
 
@@ -204,7 +208,7 @@ async def test_an_inviter_who_was_away_for_most_of_a_day_is_found_whichever_intr
         await asyncio.sleep(20 * 3600.0)
         alice.book.accept(alice.book.requests[0].id, "bob", SystemEntropy())
         async with running(alice):
-            await asyncio.sleep(12 * 3600.0)
+            await asyncio.sleep(WITHIN)
             assert bob.knows("alice")
             assert alice.knows("bob")
     assert alice.book.named("bob").secret == bob.book.named("alice").secret
@@ -238,7 +242,7 @@ async def test_who_used_an_invitation_is_not_turned_away_while_the_contact_recor
         assert not bob.knows("alice")
         assert not bob.events("too-late"), "the record that says so says by whom it was used"
         shelf.full = False
-        await asyncio.sleep(12 * 3600.0)
+        await asyncio.sleep(WITHIN)
         assert bob.knows("alice")
 
 
@@ -257,7 +261,7 @@ async def test_a_yes_is_heard_of_also_after_the_invitation_ended(tmp_path: Path,
         sent = len(shelf.messages)
         alice.book.accept(alice.book.requests[0].id, "bob", SystemEntropy())
         async with running(alice):
-            await asyncio.sleep(12 * 3600.0)
+            await asyncio.sleep(WITHIN)
             assert bob.knows("alice")
             assert alice.knows("bob")
         assert len(shelf.messages) == sent, "nobody is asked again by what ended"

@@ -1,6 +1,7 @@
 """The directory of a vault: made whole or not at all, its header there twice, a changed passphrase changed for good."""
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -156,8 +157,9 @@ def test_a_passphrase_that_is_chosen_while_somebody_unlocks_stays(
 
 
 def test_a_full_disk_makes_no_half_of_a_vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)

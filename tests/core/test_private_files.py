@@ -20,6 +20,15 @@ def test_a_directory_that_cannot_be_is_refused_by_key(tmp_path: Path) -> None:
         private_directory(tmp_path / "file" / "state")
 
 
+def test_new_directories_have_their_names_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synchronised = set[int]()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synchronised.add(os.fstat(descriptor).st_ino))
+    private_directory(tmp_path / "one" / "two")
+    assert synchronised == {tmp_path.stat().st_ino, (tmp_path / "one").stat().st_ino}
+    private_directory(tmp_path / "one" / "two")
+    assert len(synchronised) == 2, "who finds them there waits for no disk"
+
+
 def test_a_file_is_the_owners_alone_and_the_old_one_can_be_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "thing"
     replace_private(path, b"first")

@@ -25,7 +25,7 @@ HEARD = 0.6
 """Correlation of ear and mouth in the telephone's band."""
 KEYS = "19#"
 LOST = 20
-"""Cells of a thousand that a busy machine may be late for."""
+"""Cells of hundreds that a busy machine may be late for."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

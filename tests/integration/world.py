@@ -138,6 +138,12 @@ class World:
         """Sealed messages that agents handed to the contact point so far; flows come and go beside them."""
         return self.taps["sip in"].count(b"MESSAGE sip:")
 
+    @property
+    def given_up(self) -> int:
+        """Cells that lines and trunks of the reflectors let go: of those that wait in one queue the oldest."""
+        counts = [one.node.reflector.counts() for one in self.reflectors]
+        return sum(count[name] for count in counts for name in ("queue_trimmed", "queue_full"))
+
     def book(self, name: str) -> ContactBook:
         """The contacts on disk of one person."""
         book = ContactBook(PlainFiles(self.directory / name))

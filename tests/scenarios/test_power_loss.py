@@ -1,159 +1,187 @@
-"""When the power fails: a new name is on the disk for certain only after its directory was synchronised, and until then
-any one of them may be lost though a later one was kept.
+"""When the power fails nothing that an agent keeps is lost: the old one is there or the new one, and a passphrase that
+was changed opens nothing that is left."""
 
-What a file holds is on the disk here as soon as it was written: a header that was overwritten too early is gone.
-"""
-
+import contextlib
 import errno
-import itertools
+import functools
 import os
+import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from relay.agent.kept import Damaged
 from relay.agent.sealed_files import SealedFiles
+from relay.agent.vault_directory import HEADERS, VaultDirectory
+from relay.agent.vault_moving import clear_up, move_in
 from relay.core import BayonneError, rename_for_good, replace_private
-from tests.agent.vaults import PASSPHRASE, directory_of, new_vault
+from relay.identity.vault import unlock
+from tests.agent.vaults import PASSPHRASE, directory_of, flip, new_vault
+from tests.scenarios.failing_power import Outcome, failures
 
 OTHER = bytearray(b"another good passphrase")
-MOMENTS = 100
-
-
-class Failure(BaseException):
-    """Of the power: nothing that catches errors catches it."""
-
-
-class Disk:
-    """One whose directories are behind.  The power fails at the n-th thing that is done to it."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, moment: int) -> None:
-        self._left = moment
-        self._pending: list[tuple[Path, int | None]] = []
-        self._rename, self._unlink, self._fsync = os.rename, os.unlink, os.fsync
-        patch.setattr(os, "rename", self._renamed)
-        patch.setattr(os, "unlink", self._unlinked)
-        patch.setattr(os, "fsync", self._synchronised)
-
-    @property
-    def behind(self) -> int:
-        return len(self._pending)
-
-    def fail(self, lost: tuple[bool, ...]) -> None:
-        """Of what is behind, this was lost.  What had been at those names is there again, as it is by now."""
-        for (path, before), is_lost in reversed(list(zip(self._pending, lost, strict=True))):
-            if is_lost:
-                path.unlink(missing_ok=True)
-                if before is not None:
-                    path.write_bytes(os.pread(before, 1 << 20, 0))
-
-    def _step(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise Failure
-
-    def _is_held(self, path: Path) -> int | None:
-        try:
-            return os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-
-    def _renamed(self, old: Path, new: Path) -> None:
-        self._step()
-        before = self._is_held(new)
-        self._rename(old, new)
-        self._pending.append((Path(new), before))
-
-    def _unlinked(self, path: Path) -> None:
-        self._step()
-        before = self._is_held(path)
-        self._unlink(path)
-        self._pending.append((Path(path), before))
-
-    def _synchronised(self, descriptor: int) -> None:
-        self._step()
-        self._fsync(descriptor)
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            self._pending.clear()
-
-
-def _failures(prepare: Callable[[], None], change: Callable[[], None]) -> Iterator[bool]:
-    """After each way in which the power can fail; whether `change` was done before.  Ends after that."""
-    for moment in range(1, MOMENTS):
-        for lost in itertools.product((False, True), repeat=_behind(prepare, change, moment)[0]):
-            done = _behind(prepare, change, moment, lost)[1]
-            yield done
-        if done:
-            return
-    pytest.fail("it never ends")
-
-
-def _behind(
-    prepare: Callable[[], None], change: Callable[[], None], moment: int, lost: tuple[bool, ...] | None = None
-) -> tuple[int, bool]:
-    prepare()
-    done = True
-    with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch, moment)
-        try:
-            change()
-        except Failure:
-            done = False
-    if lost is not None:
-        disk.fail(lost)
-    return disk.behind, done
-
-
-def _again(kept: SealedFiles, passphrase: bytearray = PASSPHRASE) -> SealedFiles:
-    return directory_of(kept.path.parent).unlock(passphrase)
+CLEAR = {"contacts.json": b"contacts", "guards.json": b"guards", "identity.key": b"identity"}
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> SealedFiles:
-    return new_vault(tmp_path)
+    return new_vault(tmp_path / "state")
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_a_part_is_the_old_one_or_the_new_one(kept: SealedFiles, first: bool) -> None:
-    old = None if first else b"old"
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    return tmp_path / "held"
+
+
+def renamed_only(old: Path, new: Path) -> None:
+    os.rename(old, new)
+
+
+def void(_: object) -> None:
+    """A call's result is of no use."""
+
+
+def again(kept: SealedFiles, passphrase: bytearray = PASSPHRASE) -> SealedFiles:
+    """As the next process finds it."""
+    return directory_of(kept.path.parent).unlock(passphrase)
+
+
+# -- one part ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["write the first time", "write again", "remove"])
+def test_a_part_is_the_old_one_or_the_new_one(kept: SealedFiles, held: Path, what: str) -> None:
+    old = None if "first" in what else b"old"
+    new = None if what == "remove" else b"new"
 
     def prepare() -> None:
         kept.write("contacts.json", b"old")
-        if first:
+        if old is None:
             kept.remove("contacts.json")
 
+    def change() -> None:
+        if new is None:
+            kept.remove("contacts.json")
+        else:
+            kept.write("contacts.json", new)
+
     seen = set()
-    for done in _failures(prepare, lambda: kept.write("contacts.json", b"new")):
-        found = _again(kept)
+    for outcome in failures(held, prepare, change):
+        found = again(kept)
+        found.tidy()
         assert found.damaged() == ()
         content = found.read("contacts.json")
-        assert content in ((b"new",) if done else (old, b"new"))
+        assert content in ((new,) if outcome.done else (old, new))
         seen.add(content)
-    assert seen == {old, b"new"}
+    assert seen == {old, new}
 
 
-def _changes_of_the_passphrase(kept: SealedFiles) -> Iterator[bool]:
-    """For each way in which the power can fail: whether one of the passphrases opens the vault, the new one where the
-    change was done."""
-    vault = directory_of(kept.path.parent)
-
-    def opens(passphrase: bytearray) -> bool:
-        try:
-            return _again(kept, passphrase).read("contacts.json") == b"contacts"
-        except BayonneError:
-            return False
+def test_what_is_put_aside_is_not_lost(kept: SealedFiles, held: Path) -> None:
+    path = kept.path / kept.vault.file_name("contacts.json")
 
     def prepare() -> None:
-        vault.change_passphrase(_again(kept, PASSPHRASE if opens(PASSPHRASE) else OTHER), PASSPHRASE)
+        kept.remove("contacts.json")
+        for aside in kept.path.glob("*.damaged*"):
+            aside.unlink()
+        kept.write("contacts.json", b"old")
+        flip(path)
+
+    for outcome in failures(held, prepare, lambda: kept.write("contacts.json", b"new")):
+        damaged = {one.name for one in kept.path.glob(f"{path.name}.damaged*")}
+        try:
+            content = again(kept).read("contacts.json")
+        except Damaged:
+            assert not outcome.done
+            assert damaged or path.exists()
+        else:
+            assert content == b"new"
+            assert damaged
+
+
+# -- the passphrase ------------------------------------------------------------------------------------------------
+
+
+def opens(kept: SealedFiles, passphrase: bytearray) -> bool:
+    try:
+        return again(kept, passphrase).read("contacts.json") == b"contacts"
+    except BayonneError:
+        return False
+
+
+def changes_of_the_passphrase(kept: SealedFiles, held: Path) -> Iterator[Outcome]:
+    vault = directory_of(kept.path.parent)
+
+    def prepare() -> None:
+        passphrase = PASSPHRASE if opens(kept, PASSPHRASE) else OTHER
+        vault.change_passphrase(again(kept, passphrase), PASSPHRASE)
 
     kept.write("contacts.json", b"contacts")
-    for done in _failures(prepare, lambda: vault.change_passphrase(_again(kept), OTHER)):
-        yield opens(OTHER) or (opens(PASSPHRASE) and not done)
+    return failures(held, prepare, lambda: vault.change_passphrase(again(kept), OTHER))
 
 
-def test_a_changed_passphrase_opens_or_the_old_one_does(kept: SealedFiles) -> None:
-    assert all(_changes_of_the_passphrase(kept))
+def test_a_changed_passphrase_opens_or_the_old_one_does(kept: SealedFiles, held: Path) -> None:
+    for outcome in changes_of_the_passphrase(kept, held):
+        assert opens(kept, OTHER) or (opens(kept, PASSPHRASE) and not outcome.done)
+
+
+def test_the_old_passphrase_opens_nothing_on_the_disk(kept: SealedFiles, held: Path) -> None:
+    """No header of before is left, with a name or without one, as soon as the new passphrase was used."""
+    for outcome in changes_of_the_passphrase(kept, held):
+        assert nothing_is_left(kept, outcome)
+
+
+def nothing_is_left(kept: SealedFiles, outcome: Outcome) -> bool:
+    """Nothing at all, where the new passphrase opens the vault and was used."""
+    if not opens(kept, OTHER):
+        return True
+    assert {path.name for path in kept.path.glob("header*")} == set(HEADERS)
+    for header in (*outcome.disk.everything(), *(path.read_bytes() for path in kept.path.iterdir())):
+        with contextlib.suppress(BayonneError):
+            unlock(header, PASSPHRASE)
+            return False
+    return True
+
+
+# -- into a vault --------------------------------------------------------------------------------------------------
+
+
+def moves(place: Path, held: Path) -> Iterator[bool]:
+    """Whether all is there after the next start."""
+
+    def prepare() -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        for name, content in CLEAR.items():
+            (place / name).write_bytes(content)
+
+    def start() -> SealedFiles:
+        vault = directory_of(place)
+        if not vault.exists:
+            return move_in(place, vault, PASSPHRASE)
+        files = vault.unlock(PASSPHRASE)
+        clear_up(place, files)
+        return files
+
+    for _ in failures(held, prepare, lambda: void(start())):
+        files = start()
+        yield {name: files.read(name) for name in CLEAR} == CLEAR
+        assert not [name for name in CLEAR if (place / name).exists()]
+
+
+def test_what_moves_into_a_vault_is_not_lost(tmp_path: Path, held: Path) -> None:
+    assert all(moves(tmp_path / "state", held))
+
+
+def test_nor_where_whoever_made_the_vault_was_killed_before_its_name_was_for_good(
+    tmp_path: Path, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.agent.vault_directory.rename_for_good", renamed_only)
+    assert all(moves(tmp_path / "state", held))
+
+
+# -- controls ------------------------------------------------------------------------------------------------------
 
 
 class TestADiskThatIsToldNothing:
@@ -161,22 +189,43 @@ class TestADiskThatIsToldNothing:
 
     @pytest.fixture(autouse=True)
     def _told_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("relay.core.private_files.rename_for_good", lambda old, new: os.rename(old, new))
+        monkeypatch.setattr("relay.core.private_files.rename_for_good", renamed_only)
+        monkeypatch.setattr("relay.agent.vault_directory.keep_names", lambda directory: None)
 
-    def test_loses_a_part(self, kept: SealedFiles) -> None:
-        failures = _failures(
-            lambda: kept.write("contacts.json", b"old"), lambda: kept.write("contacts.json", b"new")
+    def test_loses_a_part(self, kept: SealedFiles, held: Path) -> None:
+        write = functools.partial(kept.write, "contacts.json")
+        assert any(
+            again(kept).damaged() for _ in failures(held, lambda: write(b"old"), lambda: write(b"new"))
         )
-        assert any(_again(kept).damaged() for _ in failures)
 
-    def test_loses_the_whole_vault(self, kept: SealedFiles) -> None:
-        assert not all(_changes_of_the_passphrase(kept))
+    def test_loses_the_whole_vault(self, kept: SealedFiles, held: Path) -> None:
+        assert not all(
+            opens(kept, OTHER) or opens(kept, PASSPHRASE) for _ in changes_of_the_passphrase(kept, held)
+        )
 
 
-def test_where_directories_cannot_be_synchronised_files_are_replaced_all_the_same(
+def test_without_a_second_name_the_old_passphrase_opens_what_is_left(
+    kept: SealedFiles, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VaultDirectory, "_former", lambda self, name: self.path / "nowhere" / name)
+    assert not all(nothing_is_left(kept, outcome) for outcome in changes_of_the_passphrase(kept, held))
+
+
+def test_a_move_that_tells_the_disk_nothing_loses_all(
+    tmp_path: Path, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.agent.vault_directory.rename_for_good", renamed_only)
+    monkeypatch.setattr("relay.agent.vault_moving.keep_names", lambda directory: None)
+    assert not all(moves(tmp_path / "state", held))
+
+
+# -- disks that cannot -------------------------------------------------------------------------------------------
+
+
+def test_where_directories_cannot_be_synchronised_the_whole_disk_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synchronise = os.fsync
+    synchronise, all_of_it = os.fsync, list[bool]()
 
     def no_such_thing(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -184,8 +233,10 @@ def test_where_directories_cannot_be_synchronised_files_are_replaced_all_the_sam
         synchronise(descriptor)
 
     monkeypatch.setattr(os, "fsync", no_such_thing)
+    monkeypatch.setattr(os, "sync", lambda: all_of_it.append(True))
     replace_private(tmp_path / "thing", b"content")
     assert (tmp_path / "thing").read_bytes() == b"content"
+    assert all_of_it == [True]
 
 
 def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
