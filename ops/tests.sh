@@ -10,30 +10,31 @@ set -eu
 FAILED=1   # pytest's status where a test failed
 NOTHING=5  # and where no test was named, or none was left
 
-# The tests of one kind, with the options that follow.
-run() {
-	kind=$1
-	shift
-	status=0
-	python -m pytest -m "$kind" "$@" || status=$?
-	[ $status -ne $NOTHING ] || status=0
-}
-
-# The same, over so many processes, one file to each at a time; and once more what failed, in one process.
+# The tests of one kind, over so many processes, one file to each at a time; and once more what failed, in one process.
 twice() {
 	kind=$1 processes=$2
 	shift 2
-	run "$kind" -n "$processes" --dist loadfile "$@"
+	status=0
+	python -m pytest -m "$kind" -n "$processes" --dist loadfile "$@" || status=$?
+	[ $status -ne $NOTHING ] || status=0
 	[ $status -eq $FAILED ] || return $status
 	echo "tests: what failed is tried once more, by itself"
-	run "$kind" --last-failed --last-failed-no-failures none "$@"
-	return $status
+	python -m pytest -m "$kind" --last-failed --last-failed-no-failures none "$@" && return 0
+	return $FAILED
+}
+
+# What fails in one kind keeps no other from running.
+each() {
+	status=0
+	twice "$@" || status=$?
+	[ $status -eq 0 ] || [ $status -eq $FAILED ] || exit $status
+	[ $status -eq 0 ] || failed=$FAILED
 }
 
 # Many wait for a tor or a clock now and then: on two or three cores, one process more keeps those busy.
 cores=$(nproc)
 failed=0
-twice "not alone and not call" $((cores < 4 ? cores + 1 : 4)) "$@" || failed=$?
-twice call 2 "$@" || failed=$?
-twice alone 0 "$@" || failed=$?
+each "not alone and not call" $((cores < 4 ? cores + 1 : 4)) "$@"
+each call 2 "$@"
+each alone 0 "$@"
 exit $failed

@@ -10,8 +10,9 @@ told, and made anew of the other.
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from relay.agent.kept import NotKept, file_lock, keep_names, read_file, remove_file, replace_file
@@ -143,10 +144,11 @@ class VaultDirectory:
                 if self.header() != header:
                     return
                 for name in HEADERS:
-                    self._destroy_former(name)
                     fault = self._fault(name)
                     if fault or read_file(self.path / name) != header:
                         tell(self._make_anew(name, fault, header))
+                for name in HEADERS:
+                    self._destroy_former(name)
         except (NotKept, ConfigurationError) as error:
             tell(f"a copy of the vault's header cannot be made whole: {error}")
 
@@ -177,32 +179,63 @@ class VaultDirectory:
     def _replace_header(self, name: str, header: bytes) -> None:
         """The old one is overwritten where it lay, as far as the disk does such a thing: it opens by the old
         passphrase.  Until that is done it has a name, for who comes after somebody who was stopped."""
-        path, former = self.path / name, self._former(name)
-        self._destroy_former(name)
-        try:
-            old = path.open("r+b")
-        except OSError:
+        path = self.path / name
+        with ExitStack() as stack:
+            try:
+                # One that was put back may be read-only to its owner.
+                path.chmod(0o600)
+                old = stack.enter_context(path.open("r+b"))
+            except OSError:
+                replace_file(path, header)
+                return
+            self._destroy_former(name)
+            self._name_twice(name)
             replace_file(path, header)
-            return
-        with old:
-            with suppress(OSError):
-                # Some file systems have no second names.
-                os.link(path, former)
             keep_names(self.path)
-            replace_file(path, header)
-            overwrite(old.fileno())
-        remove_file(former)
+            try:
+                overwrite(old.fileno())
+            except OSError as error:
+                raise NotKept(f"the old header could not be overwritten ({error.strerror})") from None
+        self._destroy_former(name)
 
     def _former(self, name: str) -> Path:
         return self.path / f"{name}{FORMER}"
 
-    def _destroy_former(self, name: str) -> None:
-        """What somebody left who was stopped, or, where it has its place still, the second name of that."""
+    def _name_twice(self, name: str) -> None:
         path, former = self.path / name, self._former(name)
-        if path.exists() and former.exists() and former.samefile(path):
+        try:
+            os.link(path, former)
+            if not former.samefile(path):
+                # A file system that says so of two names of one file could not be told later which is which.
+                former.unlink()
+        except OSError:
+            # Or it has no second names.
+            return
+        keep_names(self.path)
+
+    def _destroy_former(self, name: str) -> None:
+        """What somebody left who was stopped; where that is in the place of a header still, its second name alone.
+
+        Raises `NotKept`."""
+        former = self._former(name)
+        try:
+            found = former.lstat()
+        except OSError:
+            return
+        if stat.S_ISDIR(found.st_mode):
+            # Nobody of ours made that.
+            return
+        if stat.S_ISLNK(found.st_mode) or any(self._is_header(found, other) for other in HEADERS):
             remove_file(former)
-        else:
-            destroy_file(former)
+            return
+        # What took its place may be there for no more than this process.
+        keep_names(self.path)
+        destroy_file(former)
+
+    def _is_header(self, found: os.stat_result, name: str) -> bool:
+        with suppress(OSError):
+            return os.path.samestat(found, (self.path / name).stat())
+        return False
 
 
 @contextmanager

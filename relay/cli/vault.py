@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -130,21 +131,31 @@ def export_(file: Path, config: Path, as_json: bool) -> None:
     """Write the vault, sealed as it is, to FILE, for another machine or as a copy to put away."""
     settings = load_settings(config)
     data, damaged = export(_vault(settings), _sealed(settings), SystemEntropy())
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        synchronise(file.parent)
-    except OSError as error:
-        raise ConfigurationError(f"{file.name}: cannot be written ({error.strerror})") from None
+    _write_anew(file, data)
     _say(
         as_json,
         {"file": str(file), "damaged": list(damaged)},
         f"{file.name}: your agent, to whoever knows the passphrase; run it on one machine at a time",
     )
     _tell_left_out(damaged)
+
+
+def _write_anew(file: Path, data: bytes) -> None:
+    """For good: a wipe may follow.  Raises `ConfigurationError`; nothing is left then of what was written."""
+    made = False
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        made = True
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        synchronise(file.parent)
+    except OSError as error:
+        if made:
+            with suppress(OSError):
+                file.unlink()
+        raise ConfigurationError(f"{file.name}: cannot be written ({error.strerror})") from None
 
 
 @command.command(name="import")

@@ -51,39 +51,47 @@ def prepared_private(path: Path, data: bytes) -> Iterator[Callable[[], None]]:
 
 
 def rename_for_good(old: Path, new: Path) -> None:
-    """Rename within one directory, before whatever is done later, also where the power fails.  Raises `OSError`."""
-    with _directory(new.parent) as synchronise_it:
+    """Rename within one directory, before whatever is done later, also where the power fails and the file system can do
+    that.  Raises `OSError`."""
+    descriptor = _opened(new.parent)
+    try:
         os.rename(old, new)
-        synchronise_it()
+        _synchronised(descriptor)
+    finally:
+        _close(descriptor)
 
 
 def synchronise(directory: Path) -> None:
-    """What was made, renamed and removed there so far is so before whatever is done later, also where the power
-    fails.  Raises `OSError`."""
-    with _directory(directory) as synchronise_it:
-        synchronise_it()
-
-
-@contextmanager
-def _directory(path: Path) -> Iterator[Callable[[], None]]:
-    """Yields what synchronises it.  It is opened at once, so that nothing was done yet where that fails."""
+    """What was made, renamed and removed there so far is so before whatever is done later, also where the power fails.
+    That may take long.  Raises `OSError`."""
+    descriptor = _opened(directory)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:
-        # It may be written to and not read.
-        yield os.sync
-        return
-    try:
-        yield lambda: _synchronise(descriptor)
+        if not _synchronised(descriptor):
+            os.sync()
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
-def _synchronise(directory: int) -> None:
+def _opened(directory: Path) -> int | None:
+    """None of one that may be written to and not read."""
+    with suppress(PermissionError):
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    return None
+
+
+def _synchronised(directory: int | None) -> bool:
+    """False where the file system has no such thing for a directory, or it was not opened."""
+    if directory is None:
+        return False
     try:
         os.fsync(directory)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        # Some file systems have no such thing for a directory.
-        os.sync()
+        return False
+    return True
+
+
+def _close(directory: int | None) -> None:
+    if directory is not None:
+        os.close(directory)

@@ -223,6 +223,7 @@ def test_of_a_vault_goes_what_an_agent_has_put_there_and_copies_of_its_header(tm
     header = files.path / "header"
     (files.path / "header.before").write_bytes(header.read_bytes())
     (files.path / "header.copy.damaged3").write_bytes(b"x")
+    (files.path / "header.former").write_bytes(b"x")
     (files.path / ".header.new").write_bytes(header.read_bytes()[:60])
     (files.path / f".{'a' * 32}.lock").touch()
     (files.path / "notes").mkdir()

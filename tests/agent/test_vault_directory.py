@@ -13,6 +13,7 @@ import pytest
 
 from relay.agent.kept import NotKept
 from relay.agent.put_aside import MOST_ASIDE
+from relay.agent.vault_directory import HEADERS
 from relay.core import ConfigurationError
 from relay.identity.vault import Vault, WrongPassphrase, unlock
 from tests.agent.vaults import PASSPHRASE, directory_of, everything_in, flip, new_vault
@@ -135,6 +136,70 @@ def test_a_crash_in_a_change_leaves_one_that_opens_and_the_next_unlocking_ends_i
     ]
     assert directory.put_aside() == ()
     assert (directory.path / "header.copy").read_bytes() == directory.header() != old
+
+
+@pytest.mark.parametrize(
+    "what", ["the header", "its copy", "a link elsewhere", "a directory", "the one of before"]
+)
+def test_what_lies_there_under_the_name_of_a_former_header_harms_none(tmp_path: Path, what: str) -> None:
+    """Somebody was stopped at any moment, or a disk joins files of one content, or people do as they like."""
+    files = new_vault(tmp_path / "state")
+    directory = directory_of(tmp_path / "state")
+    former, elsewhere = directory.path / "header.former", tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"elsewhere")
+    match what:
+        case "the header":
+            os.link(directory.path / "header", former)
+        case "its copy":
+            os.link(directory.path / "header.copy", former)
+        case "a link elsewhere":
+            former.symlink_to(elsewhere)
+        case "a directory":
+            former.mkdir()
+        case _:
+            former.write_bytes(directory.header())
+    header = directory.header()
+    told: list[str] = []
+    directory.unlock(PASSPHRASE, told.append)
+    assert not told
+    assert {(directory.path / name).read_bytes() for name in HEADERS} == {header}
+    assert former.exists() is (what == "a directory")
+    directory.change_passphrase(files, OTHER)
+    directory.unlock(OTHER)
+    assert elsewhere.read_bytes() == b"elsewhere"
+
+
+@pytest.mark.parametrize("refusal", ["no second names", "names of one file that say they are of two"])
+def test_a_file_system_with_other_ideas_of_second_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    files = new_vault(tmp_path)
+    directory = directory_of(tmp_path)
+    old = [(directory.path / name).open("rb") for name in HEADERS]
+
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        if refusal == "no second names":
+            patch.setattr(os, "link", refuse)
+        else:
+            patch.setattr(Path, "samefile", lambda self, other: False)
+        directory.change_passphrase(files, OTHER)
+    directory.unlock(OTHER)
+    for header in old:
+        with header:
+            assert set(header.read()) == {0}
+    assert {path.name for path in directory.path.glob("header*")} == set(HEADERS)
+
+
+def test_a_header_that_is_read_only_is_overwritten_too(tmp_path: Path) -> None:
+    files = new_vault(tmp_path)
+    path = directory_of(tmp_path).path / "header"
+    with path.open("rb") as old:
+        path.chmod(0o400)
+        directory_of(tmp_path).change_passphrase(files, OTHER)
+        assert set(old.read()) == {0}
 
 
 def test_a_passphrase_that_is_chosen_while_somebody_unlocks_stays(

@@ -273,6 +273,23 @@ def test_it_moves_to_another_machine(alice: Path, tmp_path: Path) -> None:
     assert (tmp_path / "second").exists()
 
 
+def test_an_export_whose_name_would_not_last_is_none(
+    alice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wipe may follow."""
+    invited(alice)
+
+    def broken(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    file = tmp_path / "export"
+    with monkeypatch.context() as patch:
+        patch.setattr(vault, "synchronise", broken)
+        assert "Input/output" in str(refused(alice, "export", str(file), typed=(PASSPHRASE,)))
+    assert not file.exists()
+    run(vault.command, alice, "export", str(file), typed=(PASSPHRASE,))
+
+
 def test_what_needs_a_running_agent_says_so(alice: Path) -> None:
     invited(alice)
     for name in ("lock", "unlock"):

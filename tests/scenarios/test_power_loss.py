@@ -16,7 +16,7 @@ from relay.agent.kept import Damaged
 from relay.agent.sealed_files import SealedFiles
 from relay.agent.vault_directory import HEADERS, VaultDirectory
 from relay.agent.vault_moving import clear_up, move_in
-from relay.core import BayonneError, rename_for_good, replace_private
+from relay.core import BayonneError, rename_for_good, replace_private, synchronise
 from relay.identity.vault import unlock
 from tests.agent.vaults import PASSPHRASE, directory_of, flip, new_vault
 from tests.scenarios.failing_power import Outcome, failures
@@ -37,10 +37,6 @@ def held(tmp_path: Path) -> Path:
 
 def renamed_only(old: Path, new: Path) -> None:
     os.rename(old, new)
-
-
-def void(_: object) -> None:
-    """A call's result is of no use."""
 
 
 def again(kept: SealedFiles, passphrase: bytearray = PASSPHRASE) -> SealedFiles:
@@ -110,7 +106,8 @@ def opens(kept: SealedFiles, passphrase: bytearray) -> bool:
         return False
 
 
-def changes_of_the_passphrase(kept: SealedFiles, held: Path) -> Iterator[Outcome]:
+def changes_of_the_passphrase(kept: SealedFiles, held: Path, kill: int = 0) -> Iterator[Outcome]:
+    """With `kill`, the next process unlocks it after that, by the new passphrase if that opens it."""
     vault = directory_of(kept.path.parent)
 
     def prepare() -> None:
@@ -118,7 +115,13 @@ def changes_of_the_passphrase(kept: SealedFiles, held: Path) -> Iterator[Outcome
         vault.change_passphrase(again(kept, passphrase), PASSPHRASE)
 
     kept.write("contacts.json", b"contacts")
-    return failures(held, prepare, lambda: vault.change_passphrase(again(kept), OTHER))
+    return failures(
+        held,
+        prepare,
+        lambda: vault.change_passphrase(again(kept), OTHER),
+        lambda: opens(kept, OTHER) or opens(kept, PASSPHRASE),
+        kill=kill,
+    )
 
 
 def test_a_changed_passphrase_opens_or_the_old_one_does(kept: SealedFiles, held: Path) -> None:
@@ -130,6 +133,19 @@ def test_the_old_passphrase_opens_nothing_on_the_disk(kept: SealedFiles, held: P
     """No header of before is left, with a name or without one, as soon as the new passphrase was used."""
     for outcome in changes_of_the_passphrase(kept, held):
         assert nothing_is_left(kept, outcome)
+
+
+def test_nor_where_the_power_fails_after_somebody_was_killed(kept: SealedFiles, held: Path) -> None:
+    kills = 0
+    for kill in range(1, 100):
+        outcome = None
+        for outcome in changes_of_the_passphrase(kept, held, kill):
+            assert opens(kept, OTHER) or opens(kept, PASSPHRASE)
+            assert nothing_is_left(kept, outcome)
+        if outcome is None:
+            break
+        kills = kill
+    assert kills > 10
 
 
 def nothing_is_left(kept: SealedFiles, outcome: Outcome) -> bool:
@@ -164,7 +180,7 @@ def moves(place: Path, held: Path) -> Iterator[bool]:
         clear_up(place, files)
         return files
 
-    for _ in failures(held, prepare, lambda: void(start())):
+    for _ in failures(held, prepare, start):
         files = start()
         yield {name: files.read(name) for name in CLEAR} == CLEAR
         assert not [name for name in CLEAR if (place / name).exists()]
@@ -222,20 +238,22 @@ def test_a_move_that_tells_the_disk_nothing_loses_all(
 # -- disks that cannot -------------------------------------------------------------------------------------------
 
 
-def test_where_directories_cannot_be_synchronised_the_whole_disk_is(
+def test_where_directories_cannot_be_synchronised_the_whole_disk_is_before_something_is_destroyed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synchronise, all_of_it = os.fsync, list[bool]()
+    synchronise_it, all_of_it = os.fsync, list[bool]()
 
     def no_such_thing(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "Invalid argument")
-        synchronise(descriptor)
+        synchronise_it(descriptor)
 
     monkeypatch.setattr(os, "fsync", no_such_thing)
     monkeypatch.setattr(os, "sync", lambda: all_of_it.append(True))
     replace_private(tmp_path / "thing", b"content")
     assert (tmp_path / "thing").read_bytes() == b"content"
+    assert not all_of_it, "that may take long"
+    synchronise(tmp_path)
     assert all_of_it == [True]
 
 

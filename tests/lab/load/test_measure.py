@@ -10,6 +10,7 @@ from relay.media_reflector.forwarding import load_forwarding
 from tests.native_code import absent
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("prefer", ["plain", "native"])
 def test_counts_of_both_ends_agree(prefer: str) -> None:
     try:
