@@ -242,7 +242,8 @@ class Call:
             self._settle_at = now
 
     def insecure(self, reason: str, now: float) -> None:
-        """The voice is not secured, or not any more, and does not go on in the clear."""
+        """The voice is not secured, or not any more, and does not go on in the clear; or it cannot be heard, and does
+        not go on in silence."""
         if self.phase is Phase.TALKING:
             self._tell("hang-up", by="us")
             self._bye_until = now + BYE_SECONDS

@@ -12,13 +12,14 @@ from relay.rtp import Datagram, Kind
 
 PHONE_SILENCE_SECONDS = 30.0
 """A phone that sends no voice for so long is asked whether it is still there."""
+NOT_TRANSLATED = "your phone's sound could not be translated"
 _OF_THE_ENDS = (Kind.VOICE, Kind.EVENT, Kind.ZRTP)
 """What the two ends of ZRTP say to each other."""
 
 
 class CallVoice:
     """`leg` is the phone's side.  `talking` says whether the lines have met; `on_control` takes what the other agent
-    says in the cells; `broken` ends the call, whose voice is not secure."""
+    says in the cells; `broken` ends the call, whose voice is not secure or is not heard."""
 
     def __init__(
         self,
@@ -28,7 +29,9 @@ class CallVoice:
         on_control: Callable[[bytes], None],
         broken: Callable[[str], None],
     ) -> None:
-        self.leg = PhoneLeg(around.entropy, around.clock, around.tones, self._from_phone)
+        self.leg = PhoneLeg(
+            around.entropy, around.clock, around.tones, self._from_phone, lambda: broken(NOT_TRANSLATED)
+        )
         self.security = CallSecurity(around, contact, self.leg, self, self._into_cells, broken)
         self.keyed: KeyedVoice | None = None
         self.lost_cells = 0

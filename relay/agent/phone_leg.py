@@ -10,7 +10,7 @@ from relay.agent.phone import is_loopback
 from relay.agent.phone_guard import Arrival, PhoneGuard
 from relay.agent.phone_stream import PhoneStream, TonePlayer
 from relay.agent.transcoded_stream import TranscodedStream
-from relay.core import Clock, Entropy, TransportUnavailable
+from relay.core import Clock, Entropy, TransportUnavailable, get_logger
 from relay.rtp import Datagram, PhoneFormat, encode_tone, pips
 from relay.rtp.cell import TICK
 
@@ -19,6 +19,8 @@ SECONDS_PER_PIP = 2.0
 MOST_PIPS = 5
 MOST_BEHIND = 0.060
 """Seconds by which the clock of a translated phone may run late and catch up."""
+
+_log = get_logger("phone")
 
 
 @functools.cache
@@ -42,7 +44,7 @@ class PhoneLeg(asyncio.DatagramProtocol):
     `tones` holds the Opus frames of each tone.  The phone is on this machine, whatever address its session description
     names (some phones name the network card's): datagrams from anywhere but loopback are dropped, and what it hears
     goes where its voice comes from (symmetric RTP, RFC 4961).  Where that is, its first packet settles; other programs
-    of this machine get nothing afterwards.
+    of this machine get nothing afterwards.  `on_failure` is called for each 20 ms that cannot be translated.
     """
 
     def __init__(
@@ -51,12 +53,15 @@ class PhoneLeg(asyncio.DatagramProtocol):
         clock: Clock,
         tones: Mapping[Tone, list[bytes]],
         on_voice: Callable[[Datagram], None],
+        on_failure: Callable[[], None],
     ) -> None:
         self.stream: PhoneStream | TranscodedStream = PhoneStream(entropy)
         self._entropy = entropy
         self._clock = clock
         self._tones = tones
         self._on_voice = on_voice
+        self._on_failure = on_failure
+        self._complained = False
         self._transport: asyncio.DatagramTransport | None = None
         self._remote: tuple[str, int] | None = None
         self._host = ""
@@ -150,12 +155,22 @@ class PhoneLeg(asyncio.DatagramProtocol):
     async def _translate(self) -> None:
         moment = self._clock.monotonic()
         while isinstance(self.stream, TranscodedStream):
-            said, heard = self.stream.tick()
-            self._send(heard)
-            self._on_voice(said)
+            try:
+                said, heard = self.stream.tick()
+                self._send(heard)
+                self._on_voice(said)
+            except Exception as error:
+                self._complain(error)
+                self._on_failure()
             # After a standstill nothing is made up for: what was missed then is old.
             moment = max(moment + TICK, self._clock.monotonic() - MOST_BEHIND)
             await asyncio.sleep(max(0.0, moment - self._clock.monotonic()))
+
+    def _complain(self, error: Exception) -> None:
+        """Once, not fifty times a second."""
+        if not self._complained:
+            self._complained = True
+            _log.error("a phone's sound could not be translated", kind=type(error).__name__)
 
     def _stop_translating(self) -> None:
         if self._translator is not None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from relay.agent.phone import Answered
 from relay.rtp import Codec, OpusDecoder, OpusEncoder, TelephoneEvent, coder
@@ -43,6 +44,34 @@ async def say(person: Person, call: ScriptedCall, payloads: list[bytes], payload
         person.microphone.say(payload, call.agents_port, payload_type)
         await asyncio.sleep(TICK)
     await asyncio.sleep(0.2)
+
+
+@in_virtual_time
+async def test_a_phone_that_cannot_be_translated_for_any_more_is_not_left_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with open_world(tmp_path) as world:
+        dialled, rung = await world.ring(telephone(world.alice, 0))
+        world.bob.pick_up(rung)
+        for person in (world.alice, world.bob):
+            await person.wait("secured")
+        stream = world.alice.calls._runners[-1].leg.stream
+
+        def broken() -> None:
+            raise RuntimeError("a secret of the codec's")
+
+        setattr(stream, "tick", broken)  # noqa: B010 - a method
+        for person, reason in (
+            (world.alice, "your phone's sound could not be translated"),
+            (world.bob, "hung up by the other side"),
+        ):
+            assert (await person.wait("call-ended")).fields["reason"] == reason
+        assert ("hang up", 0) in dialled.said
+        await world.quiet()
+        assert not world.lines
+    told = "".join(capfd.readouterr())
+    assert told.count("could not be translated") == 1
+    assert "secret" not in told
 
 
 @in_virtual_time

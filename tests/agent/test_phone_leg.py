@@ -15,7 +15,7 @@ from tests.agent.virtual_time import LoopClock, in_virtual_time
 
 async def leg_and_phone() -> tuple[PhoneLeg, int, list[bytes], Microphone]:
     said: list[bytes] = []
-    leg = PhoneLeg(SeededEntropy(1), LoopClock(), TONES, lambda one: said.append(one.data))
+    leg = PhoneLeg(SeededEntropy(1), LoopClock(), TONES, lambda one: said.append(one.data), lambda: None)
     port = await leg.open("127.0.0.1")
     phone = Microphone()
     loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ def test_a_countdown_lasts_as_long_as_the_wait_and_a_group_more_at_most(seconds:
 
 @in_virtual_time
 async def test_a_host_that_is_not_ours_is_one_sentence() -> None:
-    leg = PhoneLeg(SeededEntropy(1), LoopClock(), TONES, lambda voice: None)
+    leg = PhoneLeg(SeededEntropy(1), LoopClock(), TONES, lambda voice: None, lambda: None)
     with pytest.raises(TransportUnavailable, match="no port"):
         await leg.open("192.0.2.1")
     leg.close()
