@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from relay.agent.kept import NotKept, file_lock, keep_names, read_file, remove_file, replace_file
@@ -180,38 +180,39 @@ class VaultDirectory:
         """The old one is overwritten where it lay, as far as the disk does such a thing: it opens by the old
         passphrase.  Until that is done it has a name, for who comes after somebody who was stopped."""
         path = self.path / name
-        with ExitStack() as stack:
-            try:
-                # One that was put back may be read-only to its owner.
-                path.chmod(0o600)
-                old = stack.enter_context(path.open("r+b"))
-            except OSError:
-                replace_file(path, header)
-                return
+        self._destroy_former(name)
+        if self._name_twice(name):
+            replace_file(path, header)
             self._destroy_former(name)
-            self._name_twice(name)
+            return
+        try:
+            old = path.open("r+b")
+        except OSError:
+            replace_file(path, header)
+            return
+        with old:
             replace_file(path, header)
             keep_names(self.path)
             try:
                 overwrite(old.fileno())
             except OSError as error:
                 raise NotKept(f"the old header could not be overwritten ({error.strerror})") from None
-        self._destroy_former(name)
 
     def _former(self, name: str) -> Path:
         return self.path / f"{name}{FORMER}"
 
-    def _name_twice(self, name: str) -> None:
+    def _name_twice(self, name: str) -> bool:
+        """False where there is no header, or the file system has no second names that can be told to be such."""
         path, former = self.path / name, self._former(name)
         try:
             os.link(path, former)
             if not former.samefile(path):
-                # A file system that says so of two names of one file could not be told later which is which.
                 former.unlink()
+                return False
         except OSError:
-            # Or it has no second names.
-            return
+            return False
         keep_names(self.path)
+        return True
 
     def _destroy_former(self, name: str) -> None:
         """What somebody left who was stopped; where that is in the place of a header still, its second name alone.

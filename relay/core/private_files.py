@@ -53,30 +53,32 @@ def prepared_private(path: Path, data: bytes) -> Iterator[Callable[[], None]]:
 def rename_for_good(old: Path, new: Path) -> None:
     """Rename within one directory, before whatever is done later, also where the power fails and the file system can do
     that.  Raises `OSError`."""
-    descriptor = _opened(new.parent)
-    try:
+    # Opened first: where that fails nothing was done yet.
+    with _opened(new.parent) as directory:
         os.rename(old, new)
-        _synchronised(descriptor)
-    finally:
-        _close(descriptor)
+        _synchronised(directory)
 
 
 def synchronise(directory: Path) -> None:
     """What was made, renamed and removed there so far is so before whatever is done later, also where the power fails.
     That may take long.  Raises `OSError`."""
-    descriptor = _opened(directory)
-    try:
+    with _opened(directory) as descriptor:
         if not _synchronised(descriptor):
             os.sync()
-    finally:
-        _close(descriptor)
 
 
-def _opened(directory: Path) -> int | None:
+@contextmanager
+def _opened(directory: Path) -> Iterator[int | None]:
     """None of one that may be written to and not read."""
-    with suppress(PermissionError):
-        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    return None
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _synchronised(directory: int | None) -> bool:
@@ -90,8 +92,3 @@ def _synchronised(directory: int | None) -> bool:
             raise
         return False
     return True
-
-
-def _close(directory: int | None) -> None:
-    if directory is not None:
-        os.close(directory)

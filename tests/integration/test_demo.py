@@ -134,7 +134,7 @@ def test_the_summary_holds_what_was_promised(shown: Shown) -> None:
         audio = summary["audio"][way]
         assert audio["correlation"] > 0.8
         assert 0 < audio["delay_ms"] <= 200
-        assert audio["lost_cells"] <= 20
+        assert audio["lost_cells"] <= 5
     assert len(summary["lines"]) == 2
     for line in summary["lines"]:
         assert line["distinct_sizes"] == [CELL_SIZE]

@@ -18,12 +18,9 @@ import pytest_asyncio
 
 from relay.core import SeededEntropy
 from relay.media_reflector import DROPS
-from tests.integration.world import BOB, World, open_world
+from tests.integration.world import BOB, LATE, World, open_world
 
 pytestmark = [pytest.mark.call, pytest.mark.asyncio(loop_scope="module")]
-
-LATE = 20
-"""Cells of a call that wait too long: everything of this world shares one process, which may be late for some."""
 
 _destinations: list[set[object]] = []
 

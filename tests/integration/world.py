@@ -112,6 +112,10 @@ class Reflector:
         return self.node.trunks.is_up(end[0].identity)
 
 
+LATE = 10
+"""Cells of a short call that may wait too long: all of a world shares one process, which may be late for some."""
+
+
 @dataclass(slots=True)
 class World:
     """Build with `open_world`."""
